@@ -1,0 +1,69 @@
+"""What users see of a build."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.contract.runs import StepReport
+from app.contract.spec import BuildSpec
+from app.contract.status import Reason, Status
+
+
+class View(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TokenFacts(View):
+    """What the current attempt's build token allows, and until when; never the token."""
+
+    issuer: str
+    audience: str
+    scope: str
+    client_id: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+class AttemptView(View):
+    """An attempt that ended without a result, and why."""
+
+    attempt: int
+    reason: Reason
+    ended_at: datetime
+    worker: str | None = None
+
+
+class LogView(View):
+    length: int
+    sha256: str | None = Field(
+        default=None, description="of the last attempt's part, once the build has ended"
+    )
+
+
+class BuildView(View):
+    id: str
+    owner: str
+    status: Status
+    reason: Reason | None = None
+    message: str | None = None
+    spec: BuildSpec
+    commit: str | None = None
+    steps: list[StepReport] = Field(default_factory=list)
+    attempt: int = Field(description="dispatches so far")
+    attempts: list[AttemptView] = Field(
+        default_factory=list, description="earlier attempts that were lost"
+    )
+    worker: str | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    cancelled_by: str | None = None
+    retry_of: str | None = None
+    log: LogView
+    token: TokenFacts | None = None
+
+
+class BuildPage(View):
+    builds: list[BuildView]
+    next: str | None = Field(default=None, description="cursor of the next page")

@@ -1,0 +1,105 @@
+"""What a worker says to the API and hears back, in the order of a build's life.
+
+1. `POST …/claim` with a `ClaimRequest` → `Claim`. The nonce makes a claim whose answer was lost
+   repeatable; the lease id in the answer fences every later write (sent as `Baton-Lease`).
+2. `PATCH …/log` with raw bytes and `Content-Range: bytes a-b/*` → 202 `LogEnd`; 416 with the end
+   that the API has when bytes are missing in between.
+3. `POST …/heartbeat`, or `PUT …` with a `Progress` → `Directive`.
+4. `PUT …` with a `Result` → 200 `Directive`; 412 with `LogEnd` when the log is not complete yet.
+
+Every answer renews the lease. A worker believes only answers of ours: JSON of these shapes, or
+problem details whose type is in `problems.Code`; anything else is noise and is retried.
+Messages ignore unknown fields, so that API and workers can be deployed apart.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from app.contract.spec import BuildSpec
+from app.contract.status import FINAL, Reason, Status, StepStatus
+
+LEASE_HEADER: Final = "Baton-Lease"
+
+#: Bytes of one log append; the API refuses larger bodies.
+MAX_LOG_CHUNK: Final = 256 * 1024
+
+Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+Text = Annotated[str, StringConstraints(max_length=2000)]
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ClaimRequest(Message):
+    nonce: Nonce = Field(description="new for every delivery of a message; the same when repeated")
+    worker: Annotated[str, StringConstraints(max_length=200)] = Field(
+        description="host and pid, for people"
+    )
+
+
+class Claim(Message):
+    """The answer to a claim: all that a worker needs to run the build."""
+
+    build_id: str
+    attempt: int
+    spec: BuildSpec
+    lease_id: str
+    lease_seconds: float = Field(description="how long the worker may stay silent")
+    timeout: float = Field(description="seconds left for checkout and steps, from now")
+    kill_grace: float = Field(description="seconds between SIGTERM and SIGKILL")
+    report_window: float = Field(description="seconds in which the worker keeps trying to report")
+    log_offset: int = Field(description="where this attempt's log begins")
+    log_limit: int = Field(description="bytes that this attempt may append; more is truncated")
+    cancel: bool = False
+
+
+class Directive(Message):
+    """What the API wants of the worker; part of every answer."""
+
+    cancel: bool = False
+    lease_seconds: float
+
+
+class LogEnd(Message):
+    end: int = Field(description="bytes of log that the API has; send from here")
+
+
+class StepReport(Message):
+    name: str
+    status: StepStatus = StepStatus.PENDING
+    exit_code: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    log_offset: int | None = Field(default=None, description="where the step's output begins")
+
+
+class Progress(Message):
+    """A running build's steps so far."""
+
+    status: Literal[Status.RUNNING] = Status.RUNNING
+    steps: list[StepReport] = Field(default_factory=list)
+    commit: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
+
+
+class Result(Message):
+    """The end of a build. The same result may be sent again; another one is refused."""
+
+    status: Status
+    reason: Reason | None = None
+    message: Text | None = None
+    steps: list[StepReport] = Field(default_factory=list)
+    commit: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
+    log_length: int = Field(ge=0, description="where the log ends, earlier attempts included")
+    log_sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="of this attempt's bytes, from the claim's log_offset",
+    )
+
+    @model_validator(mode="after")
+    def _is_final(self) -> Self:
+        if self.status not in FINAL:
+            raise ValueError(f"{self.status} is not a final status")
+        return self

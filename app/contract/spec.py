@@ -1,0 +1,127 @@
+"""The build specification: what a user asks to be built.
+
+Requests forbid unknown fields and name them; the same models travel to the worker as the answer to
+its claim.
+"""
+
+import re
+from typing import Annotated, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+MAX_STEPS = 100
+MAX_SCRIPT = 64 * 1024  #: characters of one step's `run`; longer scripts belong in the repository
+MAX_ENV = 200  #: variables in one `env`
+MAX_ENV_VALUE = 32 * 1024  #: characters; the kernel refuses single strings above 128 KiB
+MAX_LABELS = 32
+MAX_TIMEOUT = 7 * 24 * 3600  #: seconds; the service's own limit is a setting, at most this
+
+#: Variables that say who the build is. A spec that set them would lie to its own tools.
+RESERVED_ENV = ("CI", "BATON")
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f]*\Z")
+#: What `git check-ref-format` accepts, narrowed to printable characters that no tool reads as an option.
+_REF = re.compile(r"(?!-)(?!.*(?:\.\.|@\{|//|\.lock(?:/|\Z)))[\w./+@#-]{1,255}(?<![./])\Z")
+_SCP_LIKE = re.compile(r"[\w.-]+@[\w.-]+:(?!//)[^\s]+\Z")
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://[^\s]+\Z")
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+Seconds = Annotated[int, Field(gt=0, le=MAX_TIMEOUT, strict=True)]
+
+
+class Wire(BaseModel):
+    """A frozen shape on the wire that refuses unknown fields by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _checked_env(env: dict[str, str]) -> dict[str, str]:
+    if len(env) > MAX_ENV:
+        raise ValueError(f"at most {MAX_ENV} variables")
+    for name, value in env.items():
+        if not _ENV_NAME.match(name):
+            raise ValueError(f"{name!r} is not a variable name: letters, digits and _ only")
+        if name in RESERVED_ENV or name.startswith("BATON_"):
+            raise ValueError(f"{name} is set by Baton and cannot be set by a build")
+        if "\0" in value or len(value) > MAX_ENV_VALUE:
+            raise ValueError(f"the value of {name} has a NUL or over {MAX_ENV_VALUE} characters")
+    return env
+
+
+class Source(Wire):
+    """A git repository, and what of it: a ref, a commit, or (with neither) its default branch."""
+
+    git: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    ref: str | None = None
+    sha: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
+
+    @field_validator("git")
+    @classmethod
+    def _git_is_a_url(cls, git: str) -> str:
+        if not _NO_CONTROL.match(git) or not (_URL.match(git) or _SCP_LIKE.match(git)):
+            raise ValueError("must be a URL like https://host/path.git or git@host:path.git")
+        return git
+
+    @field_validator("ref")
+    @classmethod
+    def _ref_is_a_ref(cls, ref: str | None) -> str | None:
+        if ref is not None and not _REF.match(ref):
+            raise ValueError("is not a git branch, tag or ref name")
+        return ref
+
+    @property
+    def protocol(self) -> str:
+        """The URL's scheme, lower case; `ssh` for the `git@host:path` form."""
+        found = _URL.match(self.git)
+        return found["scheme"] if found else "ssh"
+
+
+class Step(Wire):
+    """One shell script (`sh -e`) of a build."""
+
+    name: Name
+    run: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SCRIPT)]
+    env: dict[str, str] = Field(default_factory=dict)
+    timeout: Seconds | None = Field(default=None, description="seconds; at most the build's own")
+
+    _env = field_validator("env")(_checked_env)
+
+    @field_validator("run")
+    @classmethod
+    def _run_is_text(cls, run: str) -> str:
+        if "\0" in run:
+            raise ValueError("contains a NUL character")
+        return run
+
+
+class BuildSpec(Wire):
+    """The body of `POST /builds`."""
+
+    source: Source | None = Field(default=None, description="left out: an empty workspace")
+    steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]
+    env: dict[str, str] = Field(default_factory=dict)
+    timeout: Seconds = Field(default=3600, description="seconds, checkout and all steps together")
+    labels: dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64)],
+        Annotated[str, StringConstraints(max_length=256)],
+    ] = Field(default_factory=dict, max_length=MAX_LABELS)
+
+    _env = field_validator("env")(_checked_env)
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        names = [step.name for step in self.steps]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"step names must differ; twice: {', '.join(twice)}")
+        return self

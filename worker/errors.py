@@ -1,0 +1,58 @@
+"""What can end a run early.
+
+RunError
+├── BuildEnded          the build's own doing, or a person's: becomes its result
+│   ├── StepFailed
+│   ├── TimedOut
+│   ├── Cancelled
+│   └── CheckoutFailed
+├── SandboxFailed       ours: the sandbox could not be started
+├── LeaseLost           the build is another's now, or over: stop, report nothing
+└── ReportImpossible    nobody could be told before the report window closed
+"""
+
+
+class RunError(Exception):
+    """Something ended a run early."""
+
+
+class BuildEnded(RunError):
+    """The build came to an end that goes on its record."""
+
+
+class StepFailed(BuildEnded):
+    """A step exited with a status other than 0."""
+
+    def __init__(self, step: str, exit_code: int) -> None:
+        self.step = step
+        self.exit_code = exit_code
+        super().__init__(f"step {step!r} exited with {exit_code}")
+
+
+class TimedOut(BuildEnded):
+    """The step's or the whole build's time was up; `step` is None when it was the build's."""
+
+    def __init__(self, step: str | None, seconds: float) -> None:
+        self.step = step
+        what = "the build" if step is None else f"step {step!r}"
+        super().__init__(f"{what} did not end within its {seconds:g} s")
+
+
+class Cancelled(BuildEnded):
+    """Somebody cancelled the build."""
+
+
+class CheckoutFailed(BuildEnded):
+    """The source could not be had; the message says why, in git's words where they help."""
+
+
+class SandboxFailed(RunError):
+    """The sandbox could not be started."""
+
+
+class LeaseLost(RunError):
+    """The API said that this worker has nothing to do with the build any more."""
+
+
+class ReportImpossible(RunError):
+    """The result could not be delivered before its window closed."""
