@@ -57,5 +57,5 @@ def timers(timing: Timing, build_timeout: float) -> Timers:
 
 
 def redelivery_after(timing: Timing, max_build_timeout: float) -> float:
-    """Seconds after which a broker may give up on an unacknowledged message: outside every attempt."""
+    """Seconds after which a broker may redeliver an unacknowledged message: after any attempt."""
     return timers(timing, max_build_timeout).hard_limit + FENCE

@@ -94,7 +94,7 @@ class Sandbox(Protocol):
         ...
 
     def start(self, command: Command, workspace: Workspace) -> Process:
-        """Start a command. Raises `SandboxFailed` when the sandbox, not the command, is at fault."""
+        """Start a command. Raises `SandboxFailed` when the sandbox itself is at fault."""
         ...
 
     def remove(self, workspace: Workspace) -> None:
