@@ -20,6 +20,8 @@ class TokenFacts(View):
     audience: str
     scope: str
     client_id: str
+    user_id: str = Field(description="the custom claim, not `sub`")
+    build_id: str
     issued_at: datetime
     expires_at: datetime
 
