@@ -1,0 +1,92 @@
+"""News of builds: one subscription per process, however many wait.
+
+News are hints: after a lost connection some are missing, so whoever waits looks again by himself
+after `Bell.wait`'s timeout.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.builds.store import keys
+
+log = logging.getLogger(__name__)
+
+#: Seconds between attempts to subscribe again.
+_RETRY: Final = 0.5
+
+
+class Bell:
+    """Rings when something changed since it was last waited for."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def wait(self, timeout: float) -> bool:
+        """True when it rang within `timeout` seconds."""
+        try:
+            await asyncio.wait_for(self._event.wait(), timeout)
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
+class Changes:
+    """Rings the bells of those who watch a build, and `work` when dispatch may have something."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+        self._bells: defaultdict[str, set[Bell]] = defaultdict(set)
+        self.work = Bell()
+
+    @contextmanager
+    def watch(self, build_id: str) -> Iterator[Bell]:
+        """A bell for one build, from now until the context ends."""
+        bell = Bell()
+        self._bells[build_id].add(bell)
+        try:
+            yield bell
+        finally:
+            self._bells[build_id].discard(bell)
+            if not self._bells[build_id]:
+                del self._bells[build_id]
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, OSError) as error:
+                log.warning("lost the store's news (%s); subscribing again", type(error).__name__)
+            self._ring_all()
+            await asyncio.sleep(_RETRY)
+
+    async def _listen(self) -> None:
+        async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+            await pubsub.subscribe(keys.CHANGED, keys.WORK)
+            self._ring_all()
+            while True:
+                message = await pubsub.get_message(timeout=30)
+                if message is None:
+                    await pubsub.ping()
+                elif message["channel"] == keys.WORK.encode():
+                    self.work.ring()
+                else:
+                    for bell in self._bells.get(message["data"].decode(), ()):
+                        bell.ring()
+
+    def _ring_all(self) -> None:
+        self.work.ring()
+        for bells in self._bells.values():
+            for bell in bells:
+                bell.ring()

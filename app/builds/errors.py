@@ -1,0 +1,126 @@
+"""What can be wrong with a call about a build.
+
+BuildError
+├── NotFound               no such build, or somebody else's
+├── SpecRefused            the spec asks for more than the settings allow
+├── KeyReused              the Idempotency-Key came with another body before
+├── NotCancellable         it has ended already
+├── StoreUnavailable       Redis did not answer; nothing is known to have changed
+└── Refused                a worker's call, refused for good: nothing changed
+    ├── WrongBuild         the token names another owner
+    ├── Superseded         the token is not the current attempt's
+    ├── HeldByAnother      another worker has the claim
+    ├── LeaseLost          the lease is not the current one
+    ├── BuildFinal         the build has ended
+    ├── ResultConflict     another result is on record
+    ├── LogGap             bytes are missing before the offset
+    ├── LogConflict        other bytes stand at the offset
+    ├── LogFull            the attempt's log limit is reached
+    └── LogIncomplete      the result's log has not all arrived
+MintFailed                 no token to be had for now; raised by the mint that dispatch is given
+QueueUnavailable           the broker did not take the message
+"""
+
+from app.contract.status import Reason, Status
+
+
+class BuildError(Exception):
+    """Something is wrong with a call about a build."""
+
+
+class NotFound(BuildError):
+    """There is no such build."""
+
+
+class SpecRefused(BuildError):
+    """The spec asks for what the settings do not allow; `pointer` says where (RFC 6901)."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        self.pointer = pointer
+        super().__init__(detail)
+
+
+class KeyReused(BuildError):
+    """The Idempotency-Key was used with another body; use a new key for a new build."""
+
+
+class NotCancellable(BuildError):
+    """The build has ended already."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+        super().__init__(f"the build has ended already: {status}")
+
+
+class StoreUnavailable(BuildError):
+    """The store did not answer; try again."""
+
+    retry_after = 2.0  #: seconds
+
+
+class Refused(BuildError):
+    """A worker's call, refused for good."""
+
+
+class WrongBuild(Refused):
+    """The token was minted for another build or another user's."""
+
+
+class Superseded(Refused):
+    """Another attempt's token is in force."""
+
+
+class HeldByAnother(Refused):
+    """Another worker has claimed this build."""
+
+
+class LeaseLost(Refused):
+    """The lease is not, or no longer, the one that holds this build."""
+
+
+class BuildFinal(Refused):
+    """The build has ended."""
+
+
+class ResultConflict(Refused):
+    """Another result is on record."""
+
+    def __init__(self, status: Status, log_sha256: str | None) -> None:
+        self.status = status
+        self.log_sha256 = log_sha256
+        super().__init__(f"the build has ended already: {status}")
+
+
+class _AtOffset(Refused):
+    def __init__(self, end: int) -> None:
+        self.end = end
+        super().__init__(f"the log ends at byte {end}")
+
+
+class LogGap(_AtOffset):
+    """Bytes are missing before the offset; send from `end`."""
+
+
+class LogConflict(_AtOffset):
+    """Other bytes stand at the offset."""
+
+
+class LogFull(_AtOffset):
+    """The attempt's log limit is reached; nothing of this append was taken."""
+
+
+class LogIncomplete(_AtOffset):
+    """The log is not what the result says; send it again from `end`."""
+
+
+class MintFailed(Exception):
+    """No token for now; the build waits. `retry_after` in seconds, where the provider named it."""
+
+    def __init__(self, reason: Reason, message: str, retry_after: float | None = None) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class QueueUnavailable(Exception):
+    """The broker did not take the message in time; whether it has it is not known."""

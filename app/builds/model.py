@@ -1,0 +1,94 @@
+"""What a build is, on this side of the store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol, Self
+
+from pydantic import TypeAdapter
+
+from app.contract.builds import AttemptView, BuildView, LogView, TokenFacts
+from app.contract.runs import StepReport
+from app.contract.spec import BuildSpec
+from app.contract.status import Reason, Status
+
+_STEPS = TypeAdapter(list[StepReport])
+_ATTEMPTS = TypeAdapter(list[AttemptView])
+
+
+def _time(milliseconds: str | None) -> datetime | None:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC) if milliseconds else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Build:
+    """A build as it is on record."""
+
+    view: BuildView
+    log_start: int
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, str], log_length: int) -> Self:
+        """Read a record (the hash's fields as text) and the length of its log."""
+        created = _time(record["created"])
+        if created is None:
+            raise ValueError("a record without its creation time")
+        steps = record.get("steps")
+        attempts = record.get("attempts")
+        view = BuildView(
+            id=record["id"],
+            owner=record["owner"],
+            status=Status(record["status"]),
+            reason=Reason(record["reason"]) if record.get("reason") else None,
+            message=record.get("message") or None,
+            spec=BuildSpec.model_validate_json(record["spec"]),
+            commit=record.get("commit") or None,
+            steps=_STEPS.validate_json(steps) if steps else [],
+            attempt=int(record.get("attempt", "0")),
+            attempts=_ATTEMPTS.validate_json(attempts) if attempts else [],
+            worker=record.get("worker") or None,
+            created_at=created,
+            started_at=_time(record.get("started")),
+            finished_at=_time(record.get("finished")),
+            cancel_requested_at=_time(record.get("cancel_at")),
+            cancelled_by=record.get("cancel_by") or None,
+            retry_of=record.get("retry_of") or None,
+            log=LogView(length=log_length, sha256=record.get("log_sha256") or None),
+            token=TokenFacts.model_validate_json(record["token"]) if record.get("token") else None,
+        )
+        return cls(view=view, log_start=int(record.get("log_start", "0")))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Credential:
+    """What the API verified of a worker's token: whose build, and which minted token it is."""
+
+    user_id: str
+    token_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ticket:
+    """A minted token and what goes on the record about it."""
+
+    token: str = field(repr=False)
+    token_id: str
+    facts: TokenFacts
+
+
+class Timers(Protocol):
+    """The timers of one attempt, in seconds; `app.tokens.lifetime` has the sum."""
+
+    @property
+    def message_expires(self) -> float: ...
+    @property
+    def run_limit(self) -> float: ...
+    @property
+    def token_lifetime(self) -> float: ...
+    @property
+    def hard_limit(self) -> float: ...
+
+
+def log_context(build_id: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401  whatever a log takes
+    """What every log line about a build carries."""
+    return {"build_id": build_id, **more}

@@ -1,0 +1,259 @@
+"""What can be done with builds: each call a short story over the store."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.builds.errors import BuildFinal, LogIncomplete, NotFound, SpecRefused
+from app.builds.ids import PATTERN, new_build_id
+from app.builds.log import LogReader
+from app.builds.model import Credential
+from app.builds.store import BuildStore
+from app.builds.store.redis import Finish
+from app.contract.builds import BuildPage, BuildView, LogView
+from app.contract.runs import Claim, ClaimRequest, Directive, LogEnd, Progress, Result
+from app.contract.spec import BuildSpec
+from app.contract.status import Status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildRules:
+    """Limits and times; seconds and bytes."""
+
+    max_build_timeout: float
+    max_queue_wait: float
+    lease: float
+    kill_grace: float
+    report_window: float
+    after_timeout: float  #: beyond a build's timeout, in which its end must have been reported
+    log_limit: int
+    idempotency_ttl: float
+
+
+class BuildService:
+    """Raises the errors of `app.builds.errors`; any call may raise `StoreUnavailable`."""
+
+    def __init__(self, *, store: BuildStore, logs: LogReader, rules: BuildRules) -> None:
+        self._store = store
+        self._logs = logs
+        self._rules = rules
+
+    # ── users' calls; somebody else's build is not found ──────────────────────────────────────
+
+    async def submit(
+        self,
+        owner: str,
+        spec: BuildSpec,
+        *,
+        idempotency_key: str | None = None,
+        retry_of: str | None = None,
+    ) -> BuildView:
+        """Accept a build: on record and queued when this returns.
+
+        With an `idempotency_key`, the same key and spec return the build that they made before.
+        Raises `SpecRefused`, `KeyReused`.
+        """
+        self._check(spec)
+        spec_json = spec.model_dump_json()
+        idempotency = None
+        if idempotency_key is not None:
+            body = f"{retry_of or ''}\n{spec_json}"
+            idempotency = (_sha256(idempotency_key), _sha256(body))
+        build_id, created = await self._store.submit(
+            build_id=new_build_id(),
+            owner=owner,
+            spec_json=spec_json,
+            timeout=spec.timeout,
+            max_wait=self._rules.max_queue_wait,
+            retry_of=retry_of,
+            idempotency=idempotency,
+            idempotency_ttl=self._rules.idempotency_ttl,
+        )
+        if created is None:
+            return await self.show(owner, build_id)
+        return BuildView(
+            id=build_id,
+            owner=owner,
+            status=Status.QUEUED,
+            spec=spec,
+            attempt=0,
+            created_at=datetime.fromtimestamp(created / 1000, UTC),
+            retry_of=retry_of,
+            log=LogView(length=0),
+        )
+
+    def _check(self, spec: BuildSpec) -> None:
+        most = self._rules.max_build_timeout
+        if spec.timeout > most:
+            raise SpecRefused("/timeout", f"at most {most:g} seconds here")
+        for index, step in enumerate(spec.steps):
+            if step.timeout is not None and step.timeout > spec.timeout:
+                raise SpecRefused(
+                    f"/steps/{index}/timeout", f"longer than the build's own {spec.timeout} seconds"
+                )
+
+    async def show(self, owner: str, build_id: str) -> BuildView:
+        _check_id(build_id)
+        build = await self._store.get(build_id)
+        if build.view.owner != owner:
+            raise NotFound(NotFound.__doc__)
+        return build.view
+
+    async def page(
+        self, owner: str, *, status: Status | None, cursor: str | None, limit: int
+    ) -> BuildPage:
+        """`limit` builds, newest first, after the one that `cursor` names."""
+        if cursor is not None:
+            _check_id(cursor)
+        builds = await self._store.page(owner, status=status, before=cursor, limit=limit + 1)
+        views = [build.view for build in builds[:limit]]
+        return BuildPage(builds=views, next=views[-1].id if len(builds) > limit else None)
+
+    async def cancel(self, owner: str, build_id: str) -> BuildView:
+        """End a queued build, or ask a running one to end; twice is fine. Raises `NotCancellable`."""
+        _check_id(build_id)
+        await self._store.cancel(build_id, owner, who=owner)
+        return await self.show(owner, build_id)
+
+    async def retry(
+        self, owner: str, build_id: str, *, idempotency_key: str | None = None
+    ) -> BuildView:
+        """A new build with the same spec."""
+        before = await self.show(owner, build_id)
+        return await self.submit(
+            owner, before.spec, idempotency_key=idempotency_key, retry_of=before.id
+        )
+
+    async def log_length(self, owner: str, build_id: str) -> tuple[Status, int]:
+        """A build's status and the bytes of log that there are."""
+        _check_id(build_id)
+        recorded_owner, status, length = await self._store.log_state(build_id)
+        if recorded_owner != owner:
+            raise NotFound(NotFound.__doc__)
+        return status, length
+
+    def read_log(self, build_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """For a build that `log_length` has shown to be the caller's."""
+        return self._logs.read(build_id, start, stop)
+
+    def follow_log(self, build_id: str, start: int, *, until: float) -> AsyncIterator[bytes]:
+        """For a build that `log_length` has shown to be the caller's."""
+        return self._logs.follow(build_id, start, until=until)
+
+    # ── workers' calls: `Refused` when they are not, or no longer, the build's holder ─────────
+
+    async def claim(self, build_id: str, credential: Credential, request: ClaimRequest) -> Claim:
+        rules = self._rules
+        claimed = await self._store.claim(
+            build_id,
+            credential,
+            nonce=request.nonce,
+            worker=request.worker,
+            lease_id=secrets.token_urlsafe(16),
+            lease=rules.lease,
+            after_timeout=rules.after_timeout,
+        )
+        return Claim(
+            build_id=build_id,
+            attempt=claimed.attempt,
+            spec=BuildSpec.model_validate_json(claimed.spec_json),
+            lease_id=claimed.lease_id,
+            lease_seconds=rules.lease,
+            timeout=max(0.0, claimed.timeout),
+            kill_grace=rules.kill_grace,
+            report_window=rules.report_window,
+            log_offset=claimed.log_offset,
+            log_limit=rules.log_limit,
+            cancel=claimed.cancel,
+        )
+
+    async def renew(
+        self,
+        build_id: str,
+        credential: Credential,
+        lease_id: str,
+        progress: Progress | None = None,
+    ) -> Directive:
+        """Renew the lease, and note the steps so far where they are given."""
+        steps = commit = ""
+        if progress is not None:
+            steps, commit = _steps_json(progress), progress.commit or ""
+        cancel = await self._store.renew(
+            build_id,
+            credential,
+            lease_id=lease_id,
+            lease=self._rules.lease,
+            steps=steps,
+            commit=commit,
+        )
+        return self._directive(cancel=cancel)
+
+    async def append_log(
+        self, build_id: str, credential: Credential, lease_id: str, offset: int, data: bytes
+    ) -> tuple[LogEnd, Directive]:
+        """Raises `LogGap`, `LogConflict` or `LogFull` beside the other refusals."""
+        end, cancel = await self._store.append(
+            build_id,
+            credential,
+            lease_id=lease_id,
+            lease=self._rules.lease,
+            offset=offset,
+            limit=self._rules.log_limit,
+            data=data,
+        )
+        return LogEnd(end=end), self._directive(cancel=cancel)
+
+    async def finish(
+        self, build_id: str, credential: Credential, lease_id: str, result: Result
+    ) -> Directive:
+        """Record the end. The same result again is fine. Raises `ResultConflict`, `LogIncomplete`."""
+        try:
+            await self._store.renew(
+                build_id, credential, lease_id=lease_id, lease=self._rules.lease
+            )
+        except BuildFinal:
+            pass  # the script below knows whether this very result ended it
+        else:
+            await self._check_log(build_id, result)
+        await self._store.finish(
+            build_id,
+            credential,
+            lease_id=lease_id,
+            result=Finish(
+                status=result.status,
+                reason=result.reason or "",
+                message=result.message or "",
+                steps=_steps_json(result),
+                commit=result.commit or "",
+                log_length=result.log_length,
+                log_sha256=result.log_sha256,
+                digest=_sha256(result.model_dump_json()),
+            ),
+        )
+        return self._directive(cancel=False)
+
+    async def _check_log(self, build_id: str, result: Result) -> None:
+        """Only the holder of the lease writes, so what is checked here stands when the script runs."""
+        start, end = await self._store.log_bounds(build_id)
+        if end != result.log_length:
+            raise LogIncomplete(min(end, result.log_length))
+        if await self._logs.sha256(build_id, start, end) != result.log_sha256:
+            raise LogIncomplete(start)
+
+    def _directive(self, *, cancel: bool) -> Directive:
+        return Directive(cancel=cancel, lease_seconds=self._rules.lease)
+
+
+def _check_id(build_id: str) -> None:
+    if not PATTERN.match(build_id):
+        raise NotFound(NotFound.__doc__)
+
+
+def _steps_json(report: Progress | Result) -> str:
+    return "[" + ",".join(step.model_dump_json() for step in report.steps) + "]"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,5 @@
+"""The store: records, indexes, queues and logs in Redis. Each change is one atomic script."""
+
+from app.builds.store.redis import BuildStore, connect
+
+__all__ = ["BuildStore", "connect"]

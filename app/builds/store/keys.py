@@ -1,0 +1,39 @@
+"""Every key of the store, in one place; the scripts build the same names from the prefix.
+
+| key | type | holds |
+|---|---|---|
+| `build:<id>` | hash | the record |
+| `log:<id>` | string | the log's bytes |
+| `index:<owner>:<status or all>` | zset | ids, all with score 0: sorted by id, which is by time |
+| `queue:<owner>` | zset | ids waiting for their turn, by id |
+| `turns` / `turn` | zset / counter | the ring of owners with something queued |
+| `active:<owner>` | set | ids dispatched or running |
+| `delayed` | zset | ids that wait before they are queued again, until when |
+| `waiting` | zset | ids that no worker has begun, until when |
+| `dispatched` | zset | ids being minted for or in Celery, until when they must be claimed |
+| `leases` | zset | running ids, until when their worker must speak |
+| `deadlines` | zset | running ids, until when they must have been reported |
+| `idempotency:<owner>:<key>` | hash | the id and body digest of a submission; expires |
+
+Channels: `changed` carries the id of a build that changed; `work` says that dispatch may have some.
+"""
+
+from typing import Final
+
+#: The braces keep every key in one hash slot, so that the scripts may touch all of them.
+PREFIX: Final = "{baton}:"
+
+CHANGED: Final = PREFIX + "changed"
+WORK: Final = PREFIX + "work"
+
+
+def build(build_id: str) -> str:
+    return f"{PREFIX}build:{build_id}"
+
+
+def log(build_id: str) -> str:
+    return f"{PREFIX}log:{build_id}"
+
+
+def index(owner: str, status: str) -> str:
+    return f"{PREFIX}index:{owner}:{status}"

@@ -1,0 +1,18 @@
+"""The store's Lua scripts, each one atomic change; `_prelude.lua` stands before every one."""
+
+from importlib.resources import files
+from typing import Final
+
+from app.builds import lifecycle
+
+NAMES: Final = (
+    "submit", "take", "sent", "put_back", "claim", "renew", "append", "finish", "cancel", "expire",
+)  # fmt: skip
+
+
+def source(name: str) -> str:
+    """The text of a script, ready for Redis."""
+    folder = files("app.builds.store") / "scripts"
+    prelude = (folder / "_prelude.lua").read_text(encoding="utf-8")
+    body = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    return prelude.replace("@TRANSITIONS@", lifecycle.encoded()) + body

@@ -1,0 +1,92 @@
+-- Stands before every script. KEYS[1] is the prefix of all keys (one hash slot, so that a cluster
+-- takes it too); times are milliseconds by the store's clock, the only one that counts.
+local P = KEYS[1]
+local ALLOWED = ' @TRANSITIONS@ '
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function build_key(id) return P .. 'build:' .. id end
+local function log_key(id) return P .. 'log:' .. id end
+local function queue_key(owner) return P .. 'queue:' .. owner end
+local function active_key(owner) return P .. 'active:' .. owner end
+local function index_key(owner, status) return P .. 'index:' .. owner .. ':' .. status end
+
+local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
+local function work() redis.call('PUBLISH', P .. 'work', '') end
+
+-- Every change of a build's status goes through here, and only along the lifecycle's table.
+local function move(id, owner, from, to)
+  if not string.find(ALLOWED, ' ' .. from .. '>' .. to .. ' ', 1, true) then
+    error('no such transition: ' .. from .. ' to ' .. to)
+  end
+  redis.call('HSET', build_key(id), 'status', to)
+  redis.call('ZREM', index_key(owner, from), id)
+  redis.call('ZADD', index_key(owner, to), 0, id)
+end
+
+-- An owner with something queued stands in the ring of turns once, behind all who stand there. One
+-- who is at the limit is taken out by `take`, and offered a turn again when a build of theirs ends.
+local function offer_turn(owner)
+  if redis.call('ZCARD', queue_key(owner)) == 0 then
+    redis.call('ZREM', P .. 'turns', owner)
+  elseif not redis.call('ZSCORE', P .. 'turns', owner) then
+    redis.call('ZADD', P .. 'turns', redis.call('INCR', P .. 'turn'), owner)
+  end
+  work()
+end
+
+-- Takes a build out of everything that waits for it.
+local function release(id, owner)
+  redis.call('ZREM', queue_key(owner), id)
+  redis.call('ZREM', P .. 'delayed', id)
+  redis.call('ZREM', P .. 'waiting', id)
+  redis.call('ZREM', P .. 'dispatched', id)
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('ZREM', P .. 'deadlines', id)
+  redis.call('SREM', active_key(owner), id)
+  offer_turn(owner)
+end
+
+local function finish(id, owner, from, to, reason, message, now)
+  move(id, owner, from, to)
+  redis.call('HSET', build_key(id), 'finished', now, 'reason', reason, 'message', message)
+  redis.call('HDEL', build_key(id), 'lease_id', 'nonce', 'phase')
+  release(id, owner)
+  changed(id)
+end
+
+-- Puts a build back where it waits for its turn.
+local function requeue(id, owner)
+  redis.call('ZREM', P .. 'dispatched', id)
+  redis.call('SREM', active_key(owner), id)
+  redis.call('HDEL', build_key(id), 'phase')
+  redis.call('ZADD', queue_key(owner), 0, id)
+  offer_turn(owner)
+end
+
+local function is_final(status)
+  return status ~= 'queued' and status ~= 'running'
+end
+
+-- What every write of a worker must pass. Returns nil, or the word for the refusal.
+-- The lease is looked at before the token: a worker that was taken over hears that it lost its lease.
+local function refusal(id, user, token_id, lease_id)
+  local r = redis.call('HMGET', build_key(id), 'status', 'owner', 'lease_id', 'token_id')
+  if not r[1] then return 'missing' end
+  if r[2] ~= user then return 'wrong_build' end
+  if is_final(r[1]) then return 'final' end
+  if r[1] ~= 'running' or r[3] ~= lease_id then return 'lease_lost' end
+  if r[4] ~= token_id then return 'superseded' end
+  return nil
+end
+
+local function renew(id, lease_ms)
+  redis.call('ZADD', P .. 'leases', now_ms() + lease_ms, id)
+end
+
+local function cancel_wanted(id)
+  return redis.call('HEXISTS', build_key(id), 'cancel_at')
+end

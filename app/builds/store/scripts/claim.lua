@@ -1,0 +1,31 @@
+-- queued → running, once per attempt; the same nonce hears the same answer.
+-- id, user, token_id, nonce, worker, lease_id, lease_ms, after_timeout_ms (to kill and to report)
+local id, user, token_id, nonce, worker, lease_id, lease, after_timeout = unpack(ARGV)
+local now = now_ms()
+local r = redis.call('HMGET', build_key(id), 'status', 'owner', 'token_id', 'nonce', 'phase',
+  'lease_id', 'started', 'attempt', 'spec', 'log_start', 'timeout')
+if not r[1] then return { 'missing' } end
+if r[2] ~= user then return { 'wrong_build' } end
+if is_final(r[1]) then return { 'final' } end
+if r[3] ~= token_id then return { 'superseded' } end
+if r[1] == 'running' then
+  if r[4] ~= nonce then return { 'held' } end
+  renew(id, lease)
+  return { 'claimed', r[6], r[8], r[9], r[10], tostring(r[11] * 1000 - (now - r[7])),
+    cancel_wanted(id) }
+end
+-- Late, or taken back: the attempt is over although no other has begun.
+local deadline = redis.call('ZSCORE', P .. 'dispatched', id)
+if r[5] ~= 'sent' or not deadline or tonumber(deadline) < now then return { 'lease_lost' } end
+local log_start = redis.call('STRLEN', log_key(id))
+move(id, user, 'queued', 'running')
+redis.call('HSET', build_key(id), 'nonce', nonce, 'worker', worker, 'lease_id', lease_id,
+  'started', now, 'log_start', log_start)
+redis.call('HDEL', build_key(id), 'phase')
+redis.call('ZREM', P .. 'dispatched', id)
+redis.call('ZREM', P .. 'waiting', id)
+redis.call('ZADD', P .. 'leases', now + lease, id)
+redis.call('ZADD', P .. 'deadlines', now + r[11] * 1000 + after_timeout, id)
+changed(id)
+work()
+return { 'claimed', lease_id, r[8], r[9], tostring(log_start), tostring(r[11] * 1000), 0 }

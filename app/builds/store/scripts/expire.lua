@@ -1,0 +1,78 @@
+-- The watch: whatever is overdue goes round again or ends. Each is taken by exactly one caller.
+-- hold ('1': only promote what was delayed), max_attempts, max_wait_ms, most
+local hold, max_attempts, max_wait, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local now = now_ms()
+local done = {}
+
+local function due(set)
+  return redis.call('ZRANGEBYSCORE', P .. set, '-inf', now, 'LIMIT', 0, most)
+end
+
+local function note(what, id)
+  done[#done + 1] = what
+  done[#done + 1] = id
+end
+
+for _, id in ipairs(due('delayed')) do
+  redis.call('ZREM', P .. 'delayed', id)
+  local owner = redis.call('HGET', build_key(id), 'owner')
+  redis.call('ZADD', queue_key(owner), 0, id)
+  offer_turn(owner)
+end
+if hold == '1' then return done end
+
+-- Nobody began it for too long, whether there was no token, no broker or no worker.
+for _, id in ipairs(due('waiting')) do
+  local r = redis.call('HMGET', build_key(id), 'owner', 'reason', 'message')
+  local reason, message = r[2], r[3]
+  if not reason or reason == '' then
+    reason, message = 'expired_in_queue', 'no worker began it in time'
+  end
+  finish(id, r[1], 'queued', 'errored', reason, message, now)
+  note(reason, id)
+end
+
+-- The message was not claimed: lost, purged, or every worker was busy.
+for _, id in ipairs(due('dispatched')) do
+  requeue(id, redis.call('HGET', build_key(id), 'owner'))
+  changed(id)
+  note('not_claimed', id)
+end
+
+-- The worker fell silent.
+for _, id in ipairs(due('leases')) do
+  local r = redis.call('HMGET', build_key(id), 'owner', 'attempt', 'attempts', 'worker', 'cancel_at')
+  local owner = r[1]
+  if r[5] then
+    finish(id, owner, 'running', 'cancelled', 'cancelled', 'cancelled; its worker was lost', now)
+    note('cancelled', id)
+  else
+    local lost = r[3] and cjson.decode(r[3]) or {}
+    lost[#lost + 1] = { attempt = tonumber(r[2]), reason = 'worker_lost', ended_at = now / 1000,
+      worker = r[4] }
+    redis.call('HSET', build_key(id), 'attempts', cjson.encode(lost))
+    if #lost >= max_attempts then
+      finish(id, owner, 'running', 'errored', 'worker_lost',
+        'its worker fell silent, on the last of ' .. #lost .. ' attempts', now)
+    else
+      move(id, owner, 'running', 'queued')
+      redis.call('HDEL', build_key(id), 'lease_id', 'nonce', 'started', 'worker', 'steps', 'commit')
+      redis.call('ZREM', P .. 'leases', id)
+      redis.call('ZREM', P .. 'deadlines', id)
+      redis.call('ZADD', P .. 'waiting', now + max_wait, id)
+      redis.call('APPEND', log_key(id),
+        '\n[attempt ' .. r[2] .. ' was lost: its worker fell silent; the build starts again]\n')
+      requeue(id, owner)
+      changed(id)
+    end
+    note('worker_lost', id)
+  end
+end
+
+-- The worker kept its lease, but neither ended the build nor reported in time.
+for _, id in ipairs(due('deadlines')) do
+  finish(id, redis.call('HGET', build_key(id), 'owner'), 'running', 'timed_out', 'build_timed_out',
+    'its worker did not report its end in time', now)
+  note('build_timed_out', id)
+end
+return done

@@ -1,0 +1,23 @@
+-- The next build of the next user whose turn it is, marked as being dispatched.
+-- window, limit per user, hold_ms (the time to get a token and send the message)
+local window, limit, hold = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if redis.call('ZCARD', P .. 'dispatched') >= window then return { 'full' } end
+while true do
+  local owner = redis.call('ZRANGE', P .. 'turns', 0, 0)[1]
+  if not owner then return { 'none' } end
+  redis.call('ZREM', P .. 'turns', owner)
+  if redis.call('SCARD', active_key(owner)) < limit then
+    local id = redis.call('ZRANGE', queue_key(owner), 0, 0)[1]
+    if id then
+      redis.call('ZREM', queue_key(owner), id)
+      if redis.call('ZCARD', queue_key(owner)) > 0 then
+        redis.call('ZADD', P .. 'turns', redis.call('INCR', P .. 'turn'), owner)
+      end
+      redis.call('SADD', active_key(owner), id)
+      redis.call('ZADD', P .. 'dispatched', now_ms() + hold, id)
+      local r = redis.call('HMGET', build_key(id), 'timeout', 'attempt')
+      redis.call('HSET', build_key(id), 'phase', 'minting')
+      return { 'taken', id, owner, r[1], r[2] or '0' }
+    end
+  end
+end

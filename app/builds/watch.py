@@ -1,0 +1,59 @@
+"""The watch: sees to it that every build ends.
+
+Any number of API processes may run one; the store's script hands each expiry to exactly one.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from app.builds.errors import StoreUnavailable
+from app.builds.model import log_context
+from app.builds.store import BuildStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WatchRules:
+    lease: float  #: seconds
+    max_attempts: int
+    max_wait: float  #: seconds that a build may wait to be begun
+
+
+class Watch:
+    """Requeues or ends what is overdue, several times within each lease.
+
+    While the store or this API was away, workers could not renew their leases although they live:
+    at its start, and after each outage of the store, the watch holds off for one lease.
+    """
+
+    def __init__(self, store: BuildStore, rules: WatchRules) -> None:
+        self._store = store
+        self._rules = rules
+        self._interval = min(1.0, rules.lease / 4)
+        self._hold_until = 0.0
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        self._hold_off()
+        while True:
+            try:
+                await self._once()
+            except StoreUnavailable as error:
+                log.warning("the watch waits: %s", error)
+                self._hold_off()
+            await asyncio.sleep(self._interval)
+
+    def _hold_off(self) -> None:
+        self._hold_until = time.monotonic() + self._rules.lease
+
+    async def _once(self) -> None:
+        done = await self._store.expire(
+            hold=time.monotonic() < self._hold_until,
+            max_attempts=self._rules.max_attempts,
+            max_wait=self._rules.max_wait,
+        )
+        for what, build_id in done:
+            log.warning("overdue: %s", what, extra=log_context(build_id))
