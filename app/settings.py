@@ -95,8 +95,8 @@ class Settings(_FromEnvironment):
     """The settings of the API process."""
 
     redis_url: SecretStr = Field(
-        description="The store: builds, logs and queues live in this Redis (`redis://`, `rediss://`, "
-        "`unix://`)."
+        description="The store: builds, logs and queues live in this Redis (`redis://`, "
+        "`rediss://` or `unix://`)."
     )
     broker_url: SecretStr | None = Field(
         default=None, description="Celery's broker; default: the same Redis."

@@ -112,7 +112,7 @@ class BuildService:
         return BuildPage(builds=views, next=views[-1].id if len(builds) > limit else None)
 
     async def cancel(self, owner: str, build_id: str) -> BuildView:
-        """End a queued build, or ask a running one to end; twice is fine. Raises `NotCancellable`."""
+        """End a queued build, ask a running one to end; twice is fine. Raises `NotCancellable`."""
         _check_id(build_id)
         await self._store.cancel(build_id, owner, who=owner)
         return await self.show(owner, build_id)
@@ -208,7 +208,7 @@ class BuildService:
     async def finish(
         self, build_id: str, credential: Credential, lease_id: str, result: Result
     ) -> Directive:
-        """Record the end. The same result again is fine. Raises `ResultConflict`, `LogIncomplete`."""
+        """Record the end; the same result again is fine. Raises `ResultConflict`, `LogIncomplete`."""
         try:
             await self._store.renew(
                 build_id, credential, lease_id=lease_id, lease=self._rules.lease
@@ -235,7 +235,7 @@ class BuildService:
         return self._directive(cancel=False)
 
     async def _check_log(self, build_id: str, result: Result) -> None:
-        """Only the holder of the lease writes, so what is checked here stands when the script runs."""
+        """Only the lease's holder writes, so what is checked here stands when the script runs."""
         start, end = await self._store.log_bounds(build_id)
         if end != result.log_length:
             raise LogIncomplete(min(end, result.log_length))

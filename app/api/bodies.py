@@ -1,0 +1,85 @@
+"""Reading requests: bodies within their limits, and headers that have a form."""
+
+import re
+from typing import Final, TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from app.api.problems import ApiError
+from app.contract.problems import Code
+
+#: Either a bare key or a structured-field string (draft-ietf-httpapi-idempotency-key-header §2.1).
+_KEY: Final = re.compile(r'"?([\x21\x23-\x5b\x5d-\x7e]{1,255})"?\Z')
+
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/\*\Z")
+_RANGE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,19})\Z")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """The body. 413 when it is larger than `limit` bytes, as soon as that is known."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    # The connection closes: the rest of the body is not read.
+    return ApiError(
+        Code.TOO_LARGE, f"the body is larger than {limit} bytes", headers={"Connection": "close"}
+    )
+
+
+async def read_model(request: Request, model: type[M], limit: int) -> M:
+    """A JSON body as `model`; raises pydantic's `ValidationError`, 413 or 415."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "send JSON: Content-Type: application/json")
+    return model.model_validate_json(await read(request, limit))
+
+
+def idempotency_key(request: Request) -> str | None:
+    value = request.headers.get("idempotency-key")
+    if value is None:
+        return None
+    found = _KEY.match(value)
+    if not found:
+        raise ApiError(
+            Code.BAD_REQUEST, "Idempotency-Key must be 1 to 255 printable ASCII characters"
+        )
+    return found[1]
+
+
+def content_range(request: Request, size: int) -> int:
+    """The offset of `Content-Range: bytes a-b/*` (RFC 9110 §14.4) that fits a body of `size`."""
+    found = _CONTENT_RANGE.match(request.headers.get("content-range", ""))
+    if not found or int(found[2]) - int(found[1]) + 1 != size:
+        raise ApiError(
+            Code.BAD_REQUEST, "Content-Range must be 'bytes first-last/*' and match the body"
+        )
+    return int(found[1])
+
+
+def byte_range(request: Request, length: int) -> tuple[int, int | None] | None:
+    """The single range asked for (RFC 9110 §14.2): first byte and last, or None for open.
+
+    None when there is no range that we understand: then the whole is sent. A suffix range is
+    counted from `length`.
+    """
+    found = _RANGE.match(request.headers.get("range", ""))
+    if not found or not (found[1] or found[2]):
+        return None
+    if not found[1]:
+        return max(0, length - int(found[2])), None
+    first, last = int(found[1]), int(found[2]) if found[2] else None
+    return None if last is not None and last < first else (first, last)

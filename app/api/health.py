@@ -1,0 +1,84 @@
+"""Liveness, readiness, and the documents that others read about this API."""
+
+import asyncio
+import json
+import logging
+import time
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.api.parts import Check, parts
+
+log = logging.getLogger(__name__)
+
+#: Seconds for each check, and for which its answer is not asked for again.
+_CHECK_TIMEOUT: Final = 5.0
+_CHECK_TTL: Final = 1.0
+
+
+class CachedCheck:
+    """A check that many may ask for at once, made at most once a second."""
+
+    def __init__(self, name: str, check: Check) -> None:
+        self._name = name
+        self._check = check
+        self._lock = asyncio.Lock()
+        self._made = -_CHECK_TTL
+        self._error: str | None = None
+
+    async def __call__(self) -> None:
+        """Raises `RuntimeError` with a word about what is wrong."""
+        async with self._lock:
+            if time.monotonic() - self._made >= _CHECK_TTL:
+                self._error = await self._run()
+                self._made = time.monotonic()
+        if self._error:
+            raise RuntimeError(self._error)
+
+    async def _run(self) -> str | None:
+        try:
+            async with asyncio.timeout(_CHECK_TIMEOUT):
+                await self._check()
+        except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is "not ready"
+            log.warning("not ready: %s: %s", self._name, error)
+            return "unavailable"
+        return None
+
+
+async def healthz(request: Request) -> Response:
+    """The process answers; nothing else is looked at."""
+    del request
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """Whether the store, the broker and the issuer's keys can be had, and which cannot."""
+    checks = parts(request).checks
+    results = await asyncio.gather(*(check() for check in checks.values()), return_exceptions=True)
+    states = {
+        name: "ok" if result is None else str(result)
+        for name, result in zip(checks, results, strict=True)
+    }
+    ready = all(state == "ok" for state in states.values())
+    body: dict[str, Any] = {"status": "ok" if ready else "unavailable", "checks": states}
+    return JSONResponse(body, 200 if ready else 503, {} if ready else {"Retry-After": "2"})
+
+
+async def jwks(request: Request) -> Response:
+    """The public keys of the `local` minter (RFC 7517); none with another minter."""
+    return _document(parts(request).jwks, "public, max-age=300")
+
+
+async def protected_resource(request: Request) -> Response:
+    """RFC 9728: where tokens for this API come from, and which scopes there are."""
+    return _document(parts(request).resource_metadata, "public, max-age=3600")
+
+
+async def openapi(request: Request) -> Response:
+    return _document(request.app.state.openapi, "public, max-age=300")
+
+
+def _document(body: Any, caching: str) -> Response:  # noqa: ANN401  any JSON
+    return Response(json.dumps(body), 200, {"Cache-Control": caching}, "application/json")

@@ -1,0 +1,62 @@
+"""Users' reading of a log: whole, a range of it, or as it grows."""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from app.api import bodies
+from app.api.parts import parts
+from app.api.problems import ApiError
+from app.contract.problems import Code
+from app.tokens.claims import UserPrincipal
+
+#: The last byte of a range whose end is not known yet (RFC 8673 §2.2).
+_VERY_LAST: Final = 2**63 - 1
+
+_HEADERS: Final = {
+    "Accept-Ranges": "bytes",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+async def read(request: Request, user: UserPrincipal) -> Response:
+    build_id = request.path_params["build_id"]
+    service = parts(request).service
+    status, length = await service.log_length(user.user_id, build_id)
+    if request.query_params.get("follow") in {"1", "true"} and request.method != "HEAD":
+        return _follow(request, user, build_id, None if not status.final else length)
+
+    wanted = bodies.byte_range(request, length)
+    first, last = wanted or (0, None)
+    stop = length if last is None else min(length, last + 1)
+    if wanted and first >= length:
+        raise _not_satisfiable(length)
+    headers = {**_HEADERS, "Content-Length": str(stop - first)}
+    if wanted:
+        headers["Content-Range"] = f"bytes {first}-{stop - 1}/{length}"
+    content = () if request.method == "HEAD" else service.read_log(build_id, first, stop)
+    return StreamingResponse(content, 206 if wanted else 200, headers, "text/plain; charset=utf-8")
+
+
+def _follow(request: Request, user: UserPrincipal, build_id: str, length: int | None) -> Response:
+    """From the first byte asked for until the build ends; `length` is known once it has."""
+    wanted = bodies.byte_range(request, length or 0)
+    first = wanted[0] if wanted else 0
+    if length is not None and first > length:
+        raise _not_satisfiable(length)
+    headers = {**_HEADERS, "X-Accel-Buffering": "no"}
+    if wanted:
+        headers["Content-Range"] = f"bytes {first}-{_VERY_LAST}/*"
+    content = parts(request).service.follow_log(build_id, first, until=user.expires_at)
+    return StreamingResponse(content, 206 if wanted else 200, headers, "text/plain; charset=utf-8")
+
+
+def _not_satisfiable(length: int) -> ApiError:
+    return ApiError(
+        Code.RANGE_NOT_SATISFIABLE,
+        f"the log has {length} bytes",
+        headers={"Content-Range": f"bytes */{length}"},
+        end=length,
+    )

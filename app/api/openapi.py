@@ -1,0 +1,120 @@
+"""The OpenAPI 3.1 document, made from the operations and the very models that validate."""
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from app.api.operation import BUILD_TOKEN, Operation
+from app.api.problems import status_of
+from app.contract.problems import MEDIA_TYPE, Code, Problem
+
+_REF: Final = "#/components/schemas/{model}"
+
+_USER: Final = (Code.MISSING_TOKEN, Code.INSUFFICIENT_SCOPE, Code.UNAVAILABLE)
+_COMMON: Final = (Code.BAD_REQUEST, Code.NOT_FOUND)
+_BODY: Final = (Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_BODY)
+
+
+def document(
+    operations: Sequence[Operation], *, api_url: str, openid_configuration: str
+) -> dict[str, Any]:
+    """The document for an API at `api_url` whose issuer's discovery is at the other URL."""
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
+    for operation in operations:
+        if operation.takes:
+            modes.append((operation.takes, "validation"))
+        if isinstance(operation.gives, type):
+            modes.append((operation.gives, "serialization"))
+    names, definitions = models_json_schema(list(dict.fromkeys(modes)), ref_template=_REF)
+    described: dict[str, Any] = {}
+    for operation in operations:
+        described.setdefault(operation.path, {})[operation.method.lower()] = _operation(
+            operation, names
+        )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Baton",
+            "version": version("baton"),
+            "summary": "An asynchronous build service",
+        },
+        "servers": [{"url": api_url}],
+        "paths": described,
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {
+                "user": {"type": "openIdConnect", "openIdConnectUrl": openid_configuration},
+                BUILD_TOKEN: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "The build token that came with the message; one build's only.",
+                },
+            },
+        },
+    }
+
+
+def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": re.sub(r"\W+", "_", f"{operation.method.lower()}{operation.path}").strip(
+            "_"
+        ),
+        "responses": {str(operation.status): _success(operation, names)},
+    }
+    parameters = [
+        _parameter("path", name, "the build's id")
+        for name in re.findall(r"{(\w+)}", operation.path)
+    ]
+    parameters += [_parameter("query", name, text) for name, text in operation.query.items()]
+    parameters += [_parameter("header", name, text) for name, text in operation.headers.items()]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.takes:
+        schema = names[operation.takes, "validation"]
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    elif operation.method == "PATCH":
+        described["requestBody"] = {"required": True, "content": {"application/octet-stream": {}}}
+    codes = list(operation.problems)
+    if operation.token:
+        scopes = [] if operation.token == BUILD_TOKEN else [operation.token]
+        scheme = BUILD_TOKEN if operation.token == BUILD_TOKEN else "user"
+        described["security"] = [{scheme: scopes}]
+        codes += [*_USER, *_COMMON]
+    if operation.takes or operation.method == "PATCH":
+        codes += _BODY
+    for status in sorted({status_of(code) for code in codes}):
+        words = ", ".join(dict.fromkeys(code for code in codes if status_of(code) == status))
+        described["responses"][str(status)] = {
+            "description": words,
+            "content": {MEDIA_TYPE: {"schema": names[Problem, "serialization"]}},
+        }
+    return described
+
+
+def _success(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": operation.summary}
+    if isinstance(operation.gives, str):
+        answer["content"] = {operation.gives: {"schema": {"type": "string"}}}
+    elif operation.gives:
+        schema = names[operation.gives, "serialization"]
+        answer["content"] = {"application/json": {"schema": schema}}
+    return answer
+
+
+def _parameter(place: str, name: str, text: str) -> dict[str, Any]:
+    return {
+        "in": place,
+        "name": name,
+        "description": text,
+        "required": place == "path",
+        "schema": {"type": "string"},
+    }

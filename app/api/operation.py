@@ -1,0 +1,97 @@
+"""One call of the API: what the router, the guard and the OpenAPI document need to know of it."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.api.parts import parts
+from app.api.problems import ApiError, as_api_error
+from app.builds.model import Credential
+from app.contract.problems import Code
+from app.tokens.claims import UserPrincipal
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+UserEndpoint = Callable[[Request, UserPrincipal], Awaitable[Response]]
+WorkerEndpoint = Callable[[Request, Credential], Awaitable[Response]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    method: str
+    path: str
+    summary: str
+    endpoint: Endpoint
+    #: The scope that a user's token needs; `build` for build tokens; None for everyone.
+    token: str | None = None
+    takes: type[BaseModel] | None = None
+    gives: type[BaseModel] | str | None = None  #: a model, or a media type
+    status: int = 200
+    problems: Sequence[Code] = ()
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+BUILD_TOKEN = "build"  # noqa: S105
+
+#: Every method reaches the door, which knows what each path takes.
+_ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
+
+
+def for_user(scope: str, endpoint: UserEndpoint) -> Endpoint:
+    """Let in users whose token holds `scope`."""
+
+    async def guarded(request: Request) -> Response:
+        return await endpoint(request, await parts(request).guard.user(request, scope))
+
+    return guarded
+
+
+def for_worker(endpoint: WorkerEndpoint) -> Endpoint:
+    """Let in the worker that holds this very build's token."""
+
+    async def guarded(request: Request) -> Response:
+        build_id = request.path_params["build_id"]
+        return await endpoint(request, await parts(request).guard.worker(request, build_id))
+
+    return guarded
+
+
+def routes(operations: Sequence[Operation]) -> list[Route]:
+    """One route for each path, so that a 405 can name its methods (RFC 9110 §15.5.6)."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for operation in operations:
+        methods = by_path.setdefault(operation.path, {})
+        methods[operation.method] = operation.endpoint
+        if operation.method == "GET":
+            methods["HEAD"] = operation.endpoint
+    return [Route(path, _door(methods), methods=_ANY) for path, methods in by_path.items()]
+
+
+def _door(methods: dict[str, Endpoint]) -> Endpoint:
+    """The door: every error becomes an answer here, the unforeseen ones too."""
+    allowed = ", ".join(sorted(methods))
+
+    async def not_allowed(_: Request) -> Response:
+        detail = f"this path takes {allowed}"
+        raise ApiError(Code.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await methods.get(request.method, not_allowed)(request)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as error:
+            problem = as_api_error(error)
+            if problem is None:
+                log.exception("%s %s failed", request.method, request.url.path)
+                problem = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
+            return parts(request).problems.response(problem, request)
+
+    return answer

@@ -1,0 +1,31 @@
+"""What endpoints work with; made in one place (`app.main`) and handed down with the application."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from app.api.guard import Guard
+from app.api.problems import Problems
+from app.builds.service import BuildService
+
+#: A readiness check: returns when all is well, raises otherwise.
+Check = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    service: BuildService
+    guard: Guard
+    problems: Problems
+    max_body: int  #: bytes
+    checks: Mapping[str, Check]
+    jwks: Mapping[str, Any]  #: the `local` minter's public keys
+    resource_metadata: Mapping[str, Any]
+    openid_configuration: str  #: URL of the issuer's discovery document
+
+
+def parts(request: Request) -> Parts:
+    found: Parts = request.app.state.parts
+    return found

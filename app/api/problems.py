@@ -1,0 +1,212 @@
+"""The one place where an error becomes an HTTP answer: problem details (RFC 9457)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.builds import errors as builds
+from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, FieldError, Problem
+from app.tokens import errors as tokens
+
+#: Seconds that a client is asked to wait before it tries again, where nobody knows better.
+_RETRY_AFTER: Final = 2
+
+_STATUS: Final[dict[Code, int]] = {
+    Code.BAD_REQUEST: 400,
+    Code.INVALID_REQUEST: 400,
+    Code.MISSING_TOKEN: 401,
+    Code.INVALID_TOKEN: 401,
+    Code.SUPERSEDED_TOKEN: 401,
+    Code.INSUFFICIENT_SCOPE: 403,
+    Code.WRONG_TOKEN_KIND: 403,
+    Code.WRONG_BUILD: 403,
+    Code.NOT_FOUND: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.HELD_BY_ANOTHER: 409,
+    Code.LEASE_LOST: 409,
+    Code.RESULT_CONFLICT: 409,
+    Code.LOG_CONFLICT: 409,
+    Code.NOT_CANCELLABLE: 409,
+    Code.BUILD_FINAL: 410,
+    Code.LOG_INCOMPLETE: 412,
+    Code.TOO_LARGE: 413,
+    Code.LOG_FULL: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.LOG_GAP: 416,
+    Code.RANGE_NOT_SATISFIABLE: 416,
+    Code.INVALID_BODY: 422,
+    Code.KEY_REUSED: 422,
+    Code.TOO_MANY: 429,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+}
+
+#: The `error` of a challenge (RFC 6750 §3.1) for a code that has one.
+_CHALLENGE: Final[dict[Code, str]] = {
+    Code.INVALID_REQUEST: "invalid_request",
+    Code.INVALID_TOKEN: "invalid_token",
+    Code.SUPERSEDED_TOKEN: "invalid_token",
+    Code.INSUFFICIENT_SCOPE: "insufficient_scope",
+    Code.WRONG_TOKEN_KIND: "insufficient_scope",
+    Code.WRONG_BUILD: "insufficient_scope",
+}
+
+
+def status_of(code: Code) -> int:
+    return _STATUS[code]
+
+
+class ApiError(Exception):
+    """An error that an endpoint found itself; `more` are extension members of the problem."""
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str,
+        *,
+        scope: frozenset[str] = frozenset(),
+        headers: Mapping[str, str] | None = None,
+        **more: Any,  # noqa: ANN401  RFC 9457 §3.2 allows any JSON
+    ) -> None:
+        self.code = code
+        self.detail = detail
+        self.scope = scope
+        self.headers = dict(headers or {})
+        self.more = more
+        super().__init__(detail)
+
+
+_REFUSALS: Final[dict[type[builds.BuildError], Code]] = {
+    builds.NotFound: Code.NOT_FOUND,
+    builds.KeyReused: Code.KEY_REUSED,
+    builds.NotCancellable: Code.NOT_CANCELLABLE,
+    builds.WrongBuild: Code.WRONG_BUILD,
+    builds.Superseded: Code.SUPERSEDED_TOKEN,
+    builds.HeldByAnother: Code.HELD_BY_ANOTHER,
+    builds.LeaseLost: Code.LEASE_LOST,
+    builds.BuildFinal: Code.BUILD_FINAL,
+    builds.ResultConflict: Code.RESULT_CONFLICT,
+    builds.LogGap: Code.LOG_GAP,
+    builds.LogConflict: Code.LOG_CONFLICT,
+    builds.LogFull: Code.LOG_FULL,
+    builds.LogIncomplete: Code.LOG_INCOMPLETE,
+}
+
+
+def _of_build(error: builds.BuildError) -> ApiError:
+    detail = str(error) or type(error).__doc__ or ""
+    match error:
+        case builds.StoreUnavailable():
+            wait = str(round(error.retry_after))
+            return ApiError(Code.UNAVAILABLE, detail, headers={"Retry-After": wait})
+        case builds.SpecRefused():
+            field = FieldError(pointer=error.pointer, detail=detail)
+            return ApiError(
+                Code.INVALID_BODY, "the spec is not accepted", errors=[field.model_dump()]
+            )
+        case builds.ResultConflict():
+            recorded = {"status": error.status, "log_sha256": error.log_sha256}
+            return ApiError(Code.RESULT_CONFLICT, detail, recorded=recorded)
+        case builds.LogGap() | builds.LogConflict() | builds.LogFull() | builds.LogIncomplete():
+            return ApiError(_REFUSALS[type(error)], detail, end=error.end)
+        case _:
+            return ApiError(_REFUSALS[type(error)], detail)
+
+
+def _of_token(error: tokens.TokenError) -> ApiError:
+    match error:
+        case tokens.KeysUnavailable():
+            wait = str(max(1, round(error.retry_after)))
+            detail = "the issuer's keys cannot be had at the moment"
+            return ApiError(Code.UNAVAILABLE, detail, headers={"Retry-After": wait})
+        case tokens.InsufficientScope():
+            return ApiError(Code.INSUFFICIENT_SCOPE, str(error), scope=error.needed)
+        case tokens.WrongKind():
+            return ApiError(Code.WRONG_TOKEN_KIND, str(error))
+        case _:
+            return ApiError(Code.INVALID_TOKEN, str(error))
+
+
+def of_validation(error: ValidationError) -> ApiError:
+    """400 for what is no JSON; 422 with a JSON Pointer (RFC 6901) to each wrong member."""
+    items = error.errors(include_url=False, include_context=False, include_input=False)
+    if items[0]["type"] == "json_invalid":
+        return ApiError(Code.BAD_REQUEST, f"the body is not JSON: {items[0]['msg']}")
+    fields = [
+        FieldError(
+            pointer="".join(
+                "/" + str(part).replace("~", "~0").replace("/", "~1") for part in item["loc"]
+            ),
+            detail="no such field"
+            if item["type"] == "extra_forbidden"
+            else item["msg"].removeprefix("Value error, "),
+        ).model_dump()
+        for item in items
+    ]
+    names = ", ".join(field["pointer"] or "the body" for field in fields[:5])
+    return ApiError(Code.INVALID_BODY, f"the body is not accepted: see {names}", errors=fields)
+
+
+def as_api_error(error: Exception) -> ApiError | None:
+    """The answer to an error of ours; None for a surprise."""
+    match error:
+        case ApiError():
+            return error
+        case builds.BuildError():
+            return _of_build(error)
+        case tokens.TokenError():
+            return _of_token(error)
+        case ValidationError():
+            return of_validation(error)
+        case _:
+            return None
+
+
+class Problems:
+    """Makes answers; knows where this API's metadata is, for its challenges."""
+
+    def __init__(self, *, metadata_url: str) -> None:
+        self._metadata_url = metadata_url
+
+    def response(self, error: ApiError, request: Request) -> Response:
+        status = _STATUS[error.code]
+        headers = dict(error.headers)
+        if status in {401, 403} or error.code is Code.INVALID_REQUEST:
+            headers["WWW-Authenticate"] = self._challenge(error)
+        if status in {429, 503}:
+            headers.setdefault("Retry-After", str(_RETRY_AFTER))
+        problem = Problem(
+            type=TYPE_PREFIX + error.code,
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=error.detail,
+            instance=request.url.path,
+            **error.more,
+        )
+        return Response(
+            problem.model_dump_json(exclude_none=True),
+            status,
+            headers | {"Cache-Control": "no-store"},
+            MEDIA_TYPE,
+        )
+
+    def _challenge(self, error: ApiError) -> str:
+        """RFC 6750 §3, with RFC 9728 §5.1's pointer; every text is ours, none from the request."""
+        parts = ['realm="baton"']
+        word = _CHALLENGE.get(error.code)
+        if word:  # RFC 6750 §3.1: no error code when there were no credentials
+            parts.append(f'error="{word}"')
+            parts.append(f'error_description="{_quotable(error.detail)}"')
+        if error.scope:
+            parts.append(f'scope="{" ".join(sorted(error.scope))}"')
+        parts.append(f'resource_metadata="{self._metadata_url}"')
+        return "Bearer " + ", ".join(parts)
+
+
+def _quotable(text: str) -> str:
+    """RFC 6750 §3: %x20-21 / %x23-5B / %x5D-7E."""
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)

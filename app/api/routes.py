@@ -1,0 +1,147 @@
+"""Every call of the API, on one screen."""
+
+from typing import Final
+
+from app.api import builds, health, logs, runs
+from app.api.operation import BUILD_TOKEN, Operation, for_user, for_worker
+from app.contract import paths
+from app.contract.builds import BuildPage, BuildView
+from app.contract.problems import Code
+from app.contract.runs import LEASE_HEADER, Claim, ClaimRequest, Directive, LogEnd
+from app.contract.scopes import CREATE_BUILDS, READ_BUILDS, UPDATE_BUILDS
+from app.contract.spec import BuildSpec
+
+_KEY: Final = {"Idempotency-Key": "same key and same body: the same build; other body: 422"}
+_LEASE: Final = {LEASE_HEADER: "the lease id of the claim"}
+_HELD: Final = (Code.LEASE_LOST, Code.BUILD_FINAL)
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path=paths.BUILDS,
+        summary="Submit a build",
+        endpoint=for_user(CREATE_BUILDS, builds.submit),
+        token=CREATE_BUILDS,
+        takes=BuildSpec,
+        gives=BuildView,
+        status=202,
+        headers=_KEY,
+        problems=(Code.INVALID_BODY, Code.KEY_REUSED),
+    ),
+    Operation(
+        method="GET",
+        path=paths.BUILDS,
+        summary="List own builds, newest first",
+        endpoint=for_user(READ_BUILDS, builds.page),
+        token=READ_BUILDS,
+        gives=BuildPage,
+        query={
+            "status": "only builds in this state",
+            "limit": "1 to 100, default 20",
+            "cursor": "the `next` of the page before",
+        },
+    ),
+    Operation(
+        method="GET",
+        path=paths.BUILD,
+        summary="Show a build",
+        endpoint=for_user(READ_BUILDS, builds.show),
+        token=READ_BUILDS,
+        gives=BuildView,
+    ),
+    Operation(
+        method="POST",
+        path=paths.CANCEL,
+        summary="Cancel a build",
+        endpoint=for_user(UPDATE_BUILDS, builds.cancel),
+        token=UPDATE_BUILDS,
+        gives=BuildView,
+        problems=(Code.NOT_CANCELLABLE,),
+    ),
+    Operation(
+        method="POST",
+        path=paths.RETRY,
+        summary="Build the same spec again",
+        endpoint=for_user(CREATE_BUILDS, builds.retry),
+        token=CREATE_BUILDS,
+        gives=BuildView,
+        status=202,
+        headers=_KEY,
+    ),
+    Operation(
+        method="GET",
+        path=paths.LOG,
+        summary="Read or follow a build's log",
+        endpoint=for_user(READ_BUILDS, logs.read),
+        token=READ_BUILDS,
+        gives="text/plain",
+        query={"follow": "1: stream until the build ends"},
+        headers={"Range": "a single byte range"},
+        problems=(Code.RANGE_NOT_SATISFIABLE,),
+    ),
+    Operation(
+        method="POST",
+        path=paths.CLAIM,
+        summary="Claim a build (workers)",
+        endpoint=for_worker(runs.claim),
+        token=BUILD_TOKEN,
+        takes=ClaimRequest,
+        gives=Claim,
+        problems=(Code.HELD_BY_ANOTHER, Code.LEASE_LOST, Code.BUILD_FINAL),
+    ),
+    Operation(
+        method="POST",
+        path=paths.HEARTBEAT,
+        summary="Renew the lease (workers)",
+        endpoint=for_worker(runs.heartbeat),
+        token=BUILD_TOKEN,
+        gives=Directive,
+        headers=_LEASE,
+        problems=_HELD,
+    ),
+    Operation(
+        method="PATCH",
+        path=paths.LOG,
+        summary="Append to the log (workers)",
+        endpoint=for_worker(runs.append_log),
+        token=BUILD_TOKEN,
+        gives=LogEnd,
+        status=202,
+        headers={**_LEASE, "Content-Range": "bytes first-last/*"},
+        problems=(*_HELD, Code.LOG_CONFLICT, Code.LOG_FULL, Code.LOG_GAP),
+    ),
+    Operation(
+        method="PUT",
+        path=paths.BUILD,
+        summary="Report progress or the result (workers)",
+        endpoint=for_worker(runs.report),
+        token=BUILD_TOKEN,
+        takes=runs.Report,
+        gives=Directive,
+        headers=_LEASE,
+        problems=(*_HELD, Code.RESULT_CONFLICT, Code.LOG_INCOMPLETE),
+    ),
+    Operation(
+        method="POST",
+        path=paths.BUILD,
+        summary="The same as PUT (workers)",
+        endpoint=for_worker(runs.report),
+        token=BUILD_TOKEN,
+        takes=runs.Report,
+        gives=Directive,
+        headers=_LEASE,
+        problems=(*_HELD, Code.RESULT_CONFLICT, Code.LOG_INCOMPLETE),
+    ),
+    Operation(method="GET", path=paths.HEALTHZ, summary="Liveness", endpoint=health.healthz),
+    Operation(method="GET", path=paths.READYZ, summary="Readiness", endpoint=health.readyz),
+    Operation(method="GET", path=paths.OPENAPI, summary="This document", endpoint=health.openapi),
+    Operation(
+        method="GET", path=paths.JWKS, summary="Keys of the local minter", endpoint=health.jwks
+    ),
+    Operation(
+        method="GET",
+        path=paths.PROTECTED_RESOURCE,
+        summary="RFC 9728 metadata",
+        endpoint=health.protected_resource,
+    ),
+)

@@ -1,0 +1,334 @@
+"""Where the parts are made and wired; everything else is handed what it works with."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.api import openapi
+from app.api.guard import Guard
+from app.api.health import CachedCheck, protected_resource
+from app.api.operation import routes
+from app.api.parts import Parts, parts
+from app.api.problems import ApiError, Problems
+from app.api.routes import OPERATIONS
+from app.builds.changes import Changes
+from app.builds.dispatch import Dispatcher, DispatchRules, Mint
+from app.builds.errors import MintFailed
+from app.builds.log import LogReader
+from app.builds.model import Ticket
+from app.builds.queue import BuildQueue, CeleryQueue
+from app.builds.service import BuildRules, BuildService
+from app.builds.store import BuildStore, connect
+from app.builds.watch import Watch, WatchRules
+from app.contract import paths, scopes
+from app.contract.builds import TokenFacts
+from app.contract.problems import Code
+from app.contract.status import Reason
+from app.issuer.application import create_issuer as create_issuer_from_config
+from app.issuer.config import IssuerConfig
+from app.settings import IssuerSettings, Settings
+from app.tokens.errors import MintError, ProviderUnavailable
+from app.tokens.jwks import JwksCache
+from app.tokens.lifetime import DISPATCH_MARGIN, redelivery_after
+from app.tokens.minting import MintRequest, TokenMinter
+from app.tokens.minting.client_credentials import ClientCredentialsMinter
+from app.tokens.minting.local import LocalMinter, SigningKey
+from app.tokens.verifier import Policy, TrustedIssuer, Verifier
+
+log = logging.getLogger(__name__)
+
+#: Seconds before a background task that failed unforeseen is started again.
+_RESTART: Final = 1.0
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The API. Connections are opened, and dispatch and watch run, while its lifespan lasts."""
+    problems = Problems(metadata_url=_metadata_url(settings.api_url))
+    app = Starlette(
+        routes=[
+            *routes(OPERATIONS),
+            Route(paths.PROTECTED_RESOURCE + "/{path:path}", protected_resource),
+        ],
+        middleware=_middleware(settings),
+        lifespan=lambda app: _lifespan(app, settings, problems),
+        exception_handlers={404: _not_found},
+    )
+    app.router.redirect_slashes = False
+    app.state.openapi = openapi.document(
+        OPERATIONS,
+        api_url=settings.api_url,
+        openid_configuration=_openid_configuration(settings),
+    )
+    return app
+
+
+def create_issuer(settings: IssuerSettings) -> Starlette:
+    """The embedded issuer, for development."""
+    return create_issuer_from_config(
+        IssuerConfig(
+            issuer=settings.issuer,
+            audience=settings.audience,
+            mint_audience=settings.mint_audience or settings.audience,
+            namespace=settings.claim_namespace,
+            mint_client_id=settings.mint_client_id,
+            mint_client_secret=settings.mint_client_secret.get_secret_value(),
+            redirect_uris=settings.issuer_redirect_uris,
+            allowed_origins=settings.cors_origins,
+            key_dir=settings.issuer_key_dir,
+        )
+    )
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    error = ApiError(Code.NOT_FOUND, "there is nothing at this path")
+    return parts(request).problems.response(error, request)
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Range"],
+            expose_headers=[
+                "WWW-Authenticate", "Location", "Link", "Retry-After", "Content-Range",
+            ],
+            max_age=600,
+        )
+    ]  # fmt: skip
+
+
+def _metadata_url(api_url: str) -> str:
+    """RFC 9728 §3.1: the well-known part stands between host and path."""
+    url = urlsplit(api_url)
+    return f"{url.scheme}://{url.netloc}{paths.PROTECTED_RESOURCE}{url.path.rstrip('/')}"
+
+
+def _openid_configuration(settings: Settings) -> str:
+    return settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
+
+
+# ── tokens ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Tokens:
+    verifier: Verifier
+    minter: TokenMinter
+    keys: JwksCache
+    published: Mapping[str, Any]
+
+
+def _tokens(settings: Settings, http: httpx.AsyncClient) -> _Tokens:
+    keys = JwksCache(settings.keys_url, http, frozenset(settings.algorithms))
+    issuers = [
+        TrustedIssuer(issuer=settings.issuer, keys=keys, algorithms=frozenset(settings.algorithms))
+    ]
+    local: LocalMinter | None = None
+    if settings.minter == "local":
+        local = LocalMinter(
+            keys=[SigningKey.load_or_create(Path(path)) for path in settings.mint_key_file],
+            issuer=settings.local_issuer,
+            client_id=settings.mint_client_id,
+            audience=settings.build_audience,
+            namespace=settings.claim_namespace,
+        )
+        issuers.append(
+            TrustedIssuer(
+                issuer=settings.local_issuer,
+                keys=local.key_source(),
+                algorithms=frozenset({"ES256", "RS256"}),
+            )
+        )
+    policy = Policy(
+        audience=settings.audience,
+        mint_audience=settings.build_audience,
+        namespace=settings.claim_namespace,
+        minting_clients=frozenset({settings.mint_client_id}),
+        minting_issuers=frozenset({issuers[-1].issuer}),
+        delegated=scopes.DELEGATED,
+        leeway=settings.leeway,
+    )
+    verifier = Verifier(issuers, policy)
+    if local:
+        return _Tokens(verifier=verifier, minter=local, keys=keys, published=local.jwks())
+    secret = settings.mint_client_secret
+    minter = ClientCredentialsMinter(
+        token_url=settings.token_url,
+        client_id=settings.mint_client_id,
+        client_secret=secret.get_secret_value() if secret else "",
+        audience=settings.build_audience,
+        http=http,
+        verifier=verifier,
+        body=settings.mint_body,
+    )
+    return _Tokens(verifier=verifier, minter=minter, keys=keys, published={"keys": []})
+
+
+def _mint(minter: TokenMinter) -> Mint:
+    """What dispatch needs of a minter, in its own words."""
+
+    async def mint(*, user_id: str, build_id: str, lifetime: float) -> Ticket:
+        request = MintRequest(user_id=user_id, build_id=build_id, lifetime=lifetime)
+        try:
+            minted = await minter.mint(request)
+        except ProviderUnavailable as error:
+            raise MintFailed(Reason.NO_TOKEN, str(error), error.retry_after) from error
+        except MintError as error:
+            raise MintFailed(Reason.TOKEN_REFUSED, str(error)) from error
+        facts = minted.facts
+        return Ticket(
+            token=minted.token,
+            token_id=facts.token_id,
+            facts=TokenFacts(
+                issuer=facts.issuer,
+                audience=facts.audience,
+                scope=facts.scope,
+                client_id=facts.client_id,
+                user_id=facts.user_id,
+                build_id=facts.build_id,
+                issued_at=datetime.fromtimestamp(facts.issued_at, UTC),
+                expires_at=datetime.fromtimestamp(facts.expires_at, UTC),
+            ),
+        )
+
+    return mint
+
+
+# ── the running API ───────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette, settings: Settings, problems: Problems) -> AsyncIterator[None]:
+    redis = connect(settings.redis_url.get_secret_value())
+    news = Redis.from_url(settings.redis_url.get_secret_value())
+    queue = CeleryQueue(
+        settings.broker,
+        redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
+    )
+    async with httpx.AsyncClient(timeout=10, trust_env=True) as http:
+        tokens = _tokens(settings, http)
+        store = BuildStore(redis)
+        changes = Changes(news)
+        app.state.parts = _parts(settings, problems, store, changes, queue, tokens)
+        background = [
+            asyncio.create_task(_keep_running(run), name=name)
+            for name, run in {
+                "news": changes.run,
+                "dispatch": _dispatcher(settings, store, queue, tokens, changes).run,
+                "watch": _watch(settings, store).run,
+            }.items()
+        ]
+        try:
+            yield
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await tokens.minter.close()
+            await tokens.keys.close()
+            await queue.close()
+            await news.aclose()
+            await store.close()
+
+
+def _parts(
+    settings: Settings,
+    problems: Problems,
+    store: BuildStore,
+    changes: Changes,
+    queue: BuildQueue,
+    tokens: _Tokens,
+) -> Parts:
+    rules = BuildRules(
+        max_build_timeout=settings.max_build_timeout,
+        max_queue_wait=settings.max_queue_wait,
+        lease=settings.lease,
+        kill_grace=settings.kill_grace,
+        report_window=settings.report_window,
+        after_timeout=settings.timers(0).run_limit,
+        log_limit=settings.log_limit,
+        idempotency_ttl=settings.idempotency_ttl,
+    )
+
+    async def keys_ready() -> None:
+        if not await tokens.keys.ready():
+            raise ConnectionError(f"no keys from {settings.keys_url}")
+
+    return Parts(
+        service=BuildService(store=store, logs=LogReader(store, changes), rules=rules),
+        guard=Guard(tokens.verifier),
+        problems=problems,
+        max_body=settings.max_body,
+        checks={
+            "store": CachedCheck("store", store.ping),
+            "broker": CachedCheck("broker", queue.ping),
+            "issuer": CachedCheck("issuer", keys_ready),
+        },
+        jwks=tokens.published,
+        resource_metadata={
+            "resource": settings.api_url,
+            "authorization_servers": [settings.issuer],
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": [scopes.READ_BUILDS, scopes.CREATE_BUILDS, scopes.UPDATE_BUILDS],
+            "resource_name": "Baton",
+        },
+        openid_configuration=_openid_configuration(settings),
+    )
+
+
+def _dispatcher(
+    settings: Settings, store: BuildStore, queue: BuildQueue, tokens: _Tokens, changes: Changes
+) -> Dispatcher:
+    return Dispatcher(
+        store=store,
+        queue=queue,
+        mint=_mint(tokens.minter),
+        timers=settings.timers,
+        rules=DispatchRules(
+            window=settings.dispatch_window,
+            user_limit=settings.user_concurrency,
+            hold=DISPATCH_MARGIN,
+            leeway=settings.leeway,
+        ),
+        work=changes.work,
+    )
+
+
+def _watch(settings: Settings, store: BuildStore) -> Watch:
+    return Watch(
+        store,
+        WatchRules(
+            lease=settings.lease,
+            max_attempts=settings.max_attempts,
+            max_wait=settings.max_queue_wait,
+        ),
+    )
+
+
+async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
+    """A door: what fails unforeseen is logged and started again, so that builds always end."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("a background task failed; starting it again")
+        await asyncio.sleep(_RESTART)
