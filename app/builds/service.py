@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.builds.errors import BuildFinal, LogIncomplete, NotFound, SpecRefused
-from app.builds.ids import PATTERN, new_build_id
+from app.builds.ids import PATTERN, BuildIds
 from app.builds.log import LogReader
 from app.builds.model import Credential
 from app.builds.store import BuildStore
@@ -39,6 +39,7 @@ class BuildService:
         self._store = store
         self._logs = logs
         self._rules = rules
+        self._ids = BuildIds()
 
     # ── users' calls; somebody else's build is not found ──────────────────────────────────────
 
@@ -62,7 +63,7 @@ class BuildService:
             body = f"{retry_of or ''}\n{spec_json}"
             idempotency = (_sha256(idempotency_key), _sha256(body))
         build_id, created = await self._store.submit(
-            build_id=new_build_id(),
+            build_id=self._ids.new(),
             owner=owner,
             spec_json=spec_json,
             timeout=spec.timeout,
@@ -208,7 +209,7 @@ class BuildService:
     async def finish(
         self, build_id: str, credential: Credential, lease_id: str, result: Result
     ) -> Directive:
-        """Record the end; the same result again is fine. Raises `ResultConflict`, `LogIncomplete`."""
+        """Record the end; the same again is fine. Raises `ResultConflict`, `LogIncomplete`."""
         try:
             await self._store.renew(
                 build_id, credential, lease_id=lease_id, lease=self._rules.lease

