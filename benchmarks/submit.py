@@ -1,0 +1,187 @@
+"""How fast one API process accepts builds, beside the bare limit and beside plain Celery.
+
+    python -m benchmarks.submit [--seconds 4] [--rounds 3]
+
+Three servers, each one process of the same uvicorn and Starlette with the same Redis, get the same
+requests in turns, in one run:
+
+- `baton`: the real API: every check, the spec validated, on record and in the queue of its user;
+- `bare`: verifies the RS256 token and makes one Redis transaction, nothing else;
+- `celery`: verifies the token and calls `apply_async`, as a handler without Baton would.
+
+Absolute numbers are this machine's; the ratios are what to look at.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import jwt
+import redis.asyncio
+import uvicorn
+from celery import Celery
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from benchmarks.load import load
+from tests.authority import AUDIENCE, Authority
+from tests.redis_process import RedisProcess, free_port
+from tests.waiting import wait_until
+
+SERVERS = ("bare", "baton", "celery")
+SPEC = {"steps": [{"name": "test", "run": "make test"}], "labels": {"pr": "17"}}
+
+
+def bare_app(redis_url: str, issuer: str) -> Starlette:
+    """What every API of this kind must do at the least."""
+    key = _key(issuer)
+    client = redis.asyncio.Redis.from_url(redis_url)
+
+    async def submit(request: Request) -> JSONResponse:
+        claims = _verified(request, key, issuer)
+        body = await request.body()
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.hset("bare", mapping={"owner": claims["sub"], "spec": body})
+            pipe.zadd("bare:queue", {"bare": 0})
+            await pipe.execute()
+        return JSONResponse({"id": "bare"}, 202)
+
+    return Starlette(routes=[Route("/builds", submit, methods=["POST"])])
+
+
+def celery_app(redis_url: str, issuer: str) -> Starlette:
+    """A handler that queues with Celery itself."""
+    key = _key(issuer)
+    app = Celery("plain", broker=redis_url)
+    app.conf.task_ignore_result = True
+    task = app.task(name="plain.build")(lambda spec: spec)
+
+    async def submit(request: Request) -> JSONResponse:
+        _verified(request, key, issuer)
+        spec = json.loads(await request.body())
+        sent = await run_in_threadpool(task.apply_async, (spec,))
+        return JSONResponse({"id": sent.id}, 202)
+
+    return Starlette(routes=[Route("/builds", submit, methods=["POST"])])
+
+
+def _key(issuer: str) -> Any:
+    return jwt.PyJWK(httpx.get(f"{issuer}.well-known/jwks.json").json()["keys"][0]).key
+
+
+def _verified(request: Request, key: Any, issuer: str) -> dict[str, Any]:
+    token = request.headers["authorization"].removeprefix("Bearer ")
+    claims: dict[str, Any] = jwt.decode(
+        token, key, algorithms=["RS256"], audience=AUDIENCE, issuer=issuer
+    )
+    assert "create:builds" in claims["scope"].split()
+    return claims
+
+
+def serve(name: str, port: int, redis_url: str, issuer: str) -> None:
+    app = {"bare": bare_app, "celery": celery_app}[name](redis_url, issuer)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
+
+
+@contextlib.contextmanager
+def running(name: str, redis_url: str, issuer: str) -> Iterator[int]:
+    """One server in a process of its own; yields its port."""
+    port = free_port()
+    if name == "baton":
+        argv = [str(Path(sys.executable).parent / "baton"), "api"]
+    else:
+        argv = [sys.executable, "-m", "benchmarks.submit", "--serve", name, str(port)]
+    env = os.environ | {
+        "BATON_REDIS_URL": redis_url,
+        "BATON_ISSUER": issuer,
+        "BATON_AUDIENCE": AUDIENCE,
+        "BATON_MINT_CLIENT_SECRET": "secret",
+        "BATON_PORT": str(port),
+    }
+    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def listens() -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"http://127.0.0.1:{port}/").status_code > 0
+        return False
+
+    try:
+        wait_until(f"{name} listens", listens)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def request_of(authority: Authority) -> bytes:
+    body = json.dumps(SPEC).encode()
+    token = authority.sign(authority.user_claims())
+    return (
+        b"POST /builds HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Authorization: Bearer %b\r\nContent-Length: %d\r\n\r\n%b"
+        % (token.encode(), len(body), body)
+    )
+
+
+def measure(*, seconds: float, rounds: int, connections: int) -> dict[str, list[float]]:
+    rates: dict[str, list[float]] = {name: [] for name in SERVERS}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        store = stack.enter_context(RedisProcess(folder))
+        authority = stack.enter_context(Authority())
+        ports = {
+            name: stack.enter_context(running(name, store.url, authority.issuer))
+            for name in SERVERS
+        }
+        request = request_of(authority)
+        for number in range(rounds + 1):
+            for name in SERVERS:
+                outcome = asyncio.run(
+                    load("127.0.0.1", ports[name], request, connections=connections,
+                         seconds=seconds)
+                )  # fmt: skip
+                assert set(outcome.statuses) == {202}, (name, outcome.statuses)
+                if number:  # the first round warms up
+                    rates[name].append(outcome.per_second)
+                time.sleep(0.5)
+    return rates
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--serve", nargs=2, metavar=("NAME", "PORT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        name, port = options.serve
+        redis_url, issuer = os.environ["BATON_REDIS_URL"], os.environ["BATON_ISSUER"]
+        assert urlsplit(issuer).hostname == "127.0.0.1"
+        serve(name, int(port), redis_url, issuer)
+        return
+    rates = measure(seconds=options.seconds, rounds=options.rounds, connections=options.connections)
+    median = {name: statistics.median(found) for name, found in rates.items()}
+    print(f"{'server':8} {'accepted/s':>12} {'of bare':>9}   rounds")
+    for name in SERVERS:
+        rounds = " ".join(f"{rate:.0f}" for rate in rates[name])
+        print(f"{name:8} {median[name]:12.0f} {median[name] / median['bare']:9.2f}   {rounds}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+def user_token(
+    issuer: str, *, user: str, scope: str, audience: str, client_id: str = "baton-spa"
+) -> str:
+    raise RuntimeError

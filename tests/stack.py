@@ -1,0 +1,200 @@
+"""The whole of Baton for end-to-end tests: every part a process of its own, on free ports."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import httpx
+
+from tests.redis_process import RedisProcess, free_port
+from tests.sign_in import user_token
+from tests.waiting import wait_until
+
+AUDIENCE = "https://builds.example.com/"
+SCOPE = "openid profile email read:builds create:builds update:builds"
+
+#: Short enough for tests, long enough for a busy machine.
+SETTINGS = {
+    "BATON_LEASE": "4",
+    "BATON_KILL_GRACE": "2",
+    "BATON_REPORT_WINDOW": "60",
+    "BATON_QUEUE_TTL": "60",
+    "BATON_MAX_BUILD_TIMEOUT": "300",
+}
+
+
+@dataclass
+class Part:
+    """One process of the stack; its output goes to a file."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    _out: IO[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        self._out = self.log.open("ab")
+        self.process = subprocess.Popen(
+            self.argv, env=self.env, stdout=self._out, stderr=subprocess.STDOUT
+        )
+
+    @property
+    def pid(self) -> int:
+        assert self.process, f"{self.name} is not running"
+        return self.process.pid
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(20)
+            self.process = None
+        if self._out is not None:
+            self._out.close()
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+class Stack:
+    """Redis, issuer and API, started; workers on demand (`worker()`)."""
+
+    def __init__(self, folder: Path, *, sandbox: str = "process", **settings: str) -> None:
+        self.folder = folder
+        self.redis = RedisProcess(folder)
+        self.issuer_url = f"http://127.0.0.1:{free_port()}/"
+        self.api_url = f"http://127.0.0.1:{free_port()}"
+        self._sandbox = sandbox
+        self._env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("BATON_")},
+            **SETTINGS,
+            "BATON_ISSUER": self.issuer_url,
+            "BATON_AUDIENCE": AUDIENCE,
+            "BATON_MINT_CLIENT_SECRET": "the-secret-of-the-tests",
+            **settings,
+        }
+        self.issuer = self._part(
+            "issuer",
+            "issuer",
+            BATON_ISSUER_PORT=self.issuer_url.rsplit(":", 1)[1].strip("/"),
+            BATON_ISSUER_KEY_DIR=str(folder / "keys"),
+        )
+        self.api = self._api_part("api", self.api_url)
+        self.workers: list[Part] = []
+        self._parts = [self.issuer, self.api]
+        self._tokens: dict[tuple[str, str], str] = {}
+
+    def _part(self, name: str, command: str, **env: str) -> Part:
+        return Part(
+            name=name,
+            argv=[sys.executable, "/tmp/stub/run_api.py"],
+            env={**self._env, **env},
+            log=self.folder / f"{name}.log",
+        )
+
+    def _api_part(self, name: str, url: str) -> Part:
+        return self._part(
+            name,
+            "api",
+            BATON_REDIS_URL=self.redis.url,
+            BATON_API_URL=self.api_url,
+            BATON_PORT=url.rsplit(":", 1)[1],
+        )
+
+    def worker(self, *, concurrency: int = 2, **env: str) -> Part:
+        """Start a worker of its own and wait until it listens."""
+        name = f"worker{len(self.workers) + 1}"
+        part = Part(
+            name=name,
+            argv=[str(Path(sys.executable).parent / "baton"), "worker"],
+            env={
+                # Only what a worker gets: nothing that could mint or read the store.
+                "PATH": os.environ["PATH"],
+                "BATON_BROKER_URL": self.redis.url,
+                "BATON_API_URL": self.api_url,
+                "BATON_SANDBOX": self._sandbox,
+                "BATON_DEVELOPMENT": "1",
+                "BATON_GIT_PROTOCOLS": "https,ssh,http,file",
+                "BATON_WORKER_CONCURRENCY": str(concurrency),
+                "BATON_WORKER_NAME": name,
+                **env,
+            },
+            log=self.folder / f"{name}.log",
+        )
+        part.start()
+        self.workers.append(part)
+        self._parts.append(part)
+        wait_until(f"{name} is ready", lambda: "ready" in part.output(), seconds=60)
+        return part
+
+    def start_api(self) -> None:
+        self.api.start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        wait_until("the API is ready", self._ready, seconds=60)
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.api_url}/readyz", timeout=5).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def token(self, user: str = "ann", scope: str = SCOPE) -> str:
+        """A user's token, by the issuer's own code flow over HTTP."""
+        if (user, scope) not in self._tokens:
+            self._tokens[user, scope] = user_token(
+                self.issuer_url, user=user, scope=scope, audience=AUDIENCE
+            )
+        return self._tokens[user, scope]
+
+    def http(self, token: str | None = None) -> httpx.Client:
+        """A client that speaks as a user (default: ann)."""
+        bearer = self.token() if token is None else token
+        return httpx.Client(
+            base_url=self.api_url, headers={"Authorization": f"Bearer {bearer}"}, timeout=30
+        )
+
+    def logs(self) -> str:
+        return "\n".join(f"──── {part.name}\n{part.output()[-6000:]}" for part in self._parts)
+
+    def without_issuer(self) -> Self:
+        """For a test that is the issuer itself."""
+        self._parts.remove(self.issuer)
+        return self
+
+    def __enter__(self) -> Self:
+        try:
+            if self.issuer in self._parts:
+                self.issuer.start()
+            self.start_api()
+        except BaseException:
+            print(self.logs())  # noqa: T201  the reason why nothing came up
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            print(self.logs())  # noqa: T201  pytest shows it with the failure
+        self._stop()
+
+    def _stop(self) -> None:
+        for part in reversed(self._parts):
+            part.stop()
+        self.redis.stop(signal.SIGKILL)
