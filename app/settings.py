@@ -162,7 +162,7 @@ class Settings(_FromEnvironment):
     queue_ttl: Seconds = Field(
         default=600, description="Seconds that a dispatched build may wait for a worker."
     )
-    max_build_timeout: Annotated[float, Field(gt=0, le=MAX_TIMEOUT)] = Field(
+    max_build_timeout: Annotated[float, Field(ge=1, le=MAX_TIMEOUT)] = Field(
         default=7200, description="Largest `timeout` (seconds) that a spec may ask for."
     )
     report_window: Seconds = Field(

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.builds import errors as builds
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, FieldError, Problem
-from app.tokens import errors as tokens
+import app.tokens.errors as tokens
 
 #: Seconds that a client is asked to wait before it tries again, where nobody knows better.
 _RETRY_AFTER: Final = 2

@@ -14,7 +14,7 @@ from app.builds.store import BuildStore
 from app.builds.store.redis import Finish
 from app.contract.builds import BuildPage, BuildView, LogView
 from app.contract.runs import Claim, ClaimRequest, Directive, LogEnd, Progress, Result
-from app.contract.spec import BuildSpec
+from app.contract.spec import DEFAULT_TIMEOUT, BuildSpec
 from app.contract.status import Status
 
 
@@ -56,7 +56,7 @@ class BuildService:
         With an `idempotency_key`, the same key and spec return the build that they made before.
         Raises `SpecRefused`, `KeyReused`.
         """
-        self._check(spec)
+        spec, timeout = self._checked(spec)
         spec_json = spec.model_dump_json()
         idempotency = None
         if idempotency_key is not None:
@@ -66,7 +66,7 @@ class BuildService:
             build_id=self._ids.new(),
             owner=owner,
             spec_json=spec_json,
-            timeout=spec.timeout,
+            timeout=timeout,
             max_wait=self._rules.max_queue_wait,
             retry_of=retry_of,
             idempotency=idempotency,
@@ -85,15 +85,18 @@ class BuildService:
             log=LogView(length=0),
         )
 
-    def _check(self, spec: BuildSpec) -> None:
-        most = self._rules.max_build_timeout
-        if spec.timeout > most:
-            raise SpecRefused("/timeout", f"at most {most:g} seconds here")
+    def _checked(self, spec: BuildSpec) -> tuple[BuildSpec, int]:
+        """The spec with its timeout filled in, and that timeout in seconds."""
+        most = int(self._rules.max_build_timeout)
+        timeout = spec.timeout or min(DEFAULT_TIMEOUT, most)
+        if timeout > most:
+            raise SpecRefused("/timeout", f"at most {most} seconds here")
         for index, step in enumerate(spec.steps):
-            if step.timeout is not None and step.timeout > spec.timeout:
+            if step.timeout is not None and step.timeout > timeout:
                 raise SpecRefused(
-                    f"/steps/{index}/timeout", f"longer than the build's own {spec.timeout} seconds"
+                    f"/steps/{index}/timeout", f"longer than the build's own {timeout} seconds"
                 )
+        return spec.model_copy(update={"timeout": timeout}), timeout
 
     async def show(self, owner: str, build_id: str) -> BuildView:
         _check_id(build_id)

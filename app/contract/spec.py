@@ -21,6 +21,7 @@ MAX_SCRIPT = 64 * 1024  #: characters of one step's `run`; longer scripts belong
 MAX_ENV = 200  #: variables in one `env`
 MAX_ENV_VALUE = 32 * 1024  #: characters; the kernel refuses single strings above 128 KiB
 MAX_LABELS = 32
+DEFAULT_TIMEOUT = 3600  #: seconds
 MAX_TIMEOUT = 7 * 24 * 3600  #: seconds; the service's own limit is a setting, at most this
 
 #: Variables that say who the build is. A spec that set them would lie to its own tools.
@@ -110,7 +111,11 @@ class BuildSpec(Wire):
     source: Source | None = Field(default=None, description="left out: an empty workspace")
     steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]
     env: dict[str, str] = Field(default_factory=dict)
-    timeout: Seconds = Field(default=3600, description="seconds, checkout and all steps together")
+    timeout: Seconds | None = Field(
+        default=None,
+        description="seconds, checkout and all steps together; default: 3600, or the service's "
+        "limit where that is less",
+    )
     labels: dict[
         Annotated[str, StringConstraints(min_length=1, max_length=64)],
         Annotated[str, StringConstraints(max_length=256)],
