@@ -31,8 +31,8 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f]*\Z")
 #: What `git check-ref-format` accepts, narrowed to characters that no tool reads as an option.
 _REF = re.compile(r"(?!-)(?!.*(?:\.\.|@\{|//|\.lock(?:/|\Z)))[\w./+@#-]{1,255}(?<![./])\Z")
-_SCP_LIKE = re.compile(r"[\w.-]+@[\w.-]+:(?!//)[^\s]+\Z")
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://[^\s]+\Z")
+_SCP_LIKE = re.compile(r"(?!-)[\w.-]+@(?!-)[\w.-]+:(?!//|-)[^\s]+\Z")
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?!-)[^\s]+\Z")
 
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
