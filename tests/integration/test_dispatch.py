@@ -1,0 +1,203 @@
+"""The dispatcher on a real Redis, with providers and brokers that fail."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.builds.changes import Changes
+from app.builds.dispatch import Dispatcher, DispatchRules
+from app.builds.errors import MintFailed, QueueUnavailable
+from app.builds.ids import BuildIds
+from app.builds.model import Ticket, Timers
+from app.builds.queue import CeleryQueue
+from app.builds.store import BuildStore, connect
+from app.contract.builds import TokenFacts
+from app.contract.status import Reason
+from app.tokens.lifetime import Timing, timers
+from tests.redis_process import RedisProcess
+
+TIMING = Timing(queue_ttl=60, kill_grace=5, report_window=30, leeway=10)
+IDS = BuildIds()
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    data: Path = tmp_path_factory.mktemp("redis")
+    with RedisProcess(data) as process:
+        yield process
+
+
+@dataclass
+class Provider:
+    """A mint that gives tokens of a length, or fails as often as it is told to."""
+
+    lasts: float = 3600
+    failures: list[MintFailed] = field(default_factory=list)
+    asked: list[tuple[str, str, float]] = field(default_factory=list)
+
+    async def __call__(self, *, user_id: str, build_id: str, lifetime: float) -> Ticket:
+        self.asked.append((user_id, build_id, lifetime))
+        if self.failures:
+            raise self.failures.pop()
+        now = datetime.now(UTC)
+        facts = TokenFacts(
+            issuer="issuer", audience="api", scope="update:builds", client_id="client",
+            user_id=user_id, build_id=build_id,
+            issued_at=now, expires_at=now + timedelta(seconds=self.lasts),
+        )  # fmt: skip
+        return Ticket(token=f"token of {build_id}", token_id=build_id, facts=facts)
+
+
+@dataclass
+class Broker:
+    """A queue that takes messages, or fails as often as it is told to."""
+
+    failures: int = 0
+    sent: list[str] = field(default_factory=list)
+
+    async def send(self, build_id: str, token: str, timers: Timers) -> None:
+        assert token == f"token of {build_id}"
+        assert timers.message_expires == TIMING.queue_ttl
+        if self.failures:
+            self.failures -= 1
+            raise QueueUnavailable("the broker is away")
+        self.sent.append(build_id)
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Scene:
+    store: BuildStore
+    provider: Provider
+    broker: Broker
+
+    async def submit(self, owner: str = "auth0|ann") -> str:
+        build_id, _ = await self.store.submit(
+            build_id=IDS.new(), owner=owner, spec_json='{"steps":[{"name":"a","run":"b"}]}',
+            timeout=100, max_wait=600, retry_of=None, idempotency=None, idempotency_ttl=60,
+        )  # fmt: skip
+        return build_id
+
+    async def until_sent(self, *ids: str) -> None:
+        async with asyncio.timeout(20):
+            while not set(ids) <= set(self.broker.sent):
+                await self.store.expire(hold=True, max_attempts=3, max_wait=600)
+                await asyncio.sleep(0.02)
+
+    async def until_reason(self, build_id: str, reason: str) -> str:
+        async with asyncio.timeout(20):
+            while (view := (await self.store.get(build_id)).view).reason != reason:
+                await asyncio.sleep(0.02)
+        return view.message or ""
+
+
+@pytest.fixture
+async def scene(redis: RedisProcess) -> AsyncIterator[Scene]:
+    client, news = connect(redis.url), connect(redis.url)
+    await client.flushall()
+    scene = Scene(BuildStore(client), Provider(), Broker())
+    changes = Changes(news)
+    dispatcher = Dispatcher(
+        store=scene.store,
+        queue=scene.broker,
+        mint=scene.provider,
+        timers=lambda timeout: timers(TIMING, timeout),
+        rules=DispatchRules(window=4, user_limit=3, hold=60, leeway=TIMING.leeway),
+        work=changes.work,
+    )
+    tasks = [asyncio.create_task(changes.run()), asyncio.create_task(dispatcher.run())]
+    yield scene
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await news.aclose()
+    await scene.store.close()
+
+
+async def test_a_build_is_minted_for_and_sent(scene: Scene) -> None:
+    build_id = await scene.submit()
+    await scene.until_sent(build_id)
+    assert scene.provider.asked == [("auth0|ann", build_id, timers(TIMING, 100).token_lifetime)]
+    view = (await scene.store.get(build_id)).view
+    assert view.attempt == 1
+    assert view.token
+    assert view.token.scope == "update:builds"
+
+
+async def test_no_more_wait_than_the_window_and_no_user_has_more_than_the_limit(
+    scene: Scene,
+) -> None:
+    anns = [await scene.submit() for _ in range(5)]
+    bobs = [await scene.submit("auth0|bob") for _ in range(5)]
+    await scene.until_sent(anns[0], anns[1], bobs[0], bobs[1])
+    await scene.store.cancel(bobs[0], "auth0|bob", who="auth0|bob")
+    async with asyncio.timeout(20):
+        while len(scene.broker.sent) < 5:
+            await asyncio.sleep(0.02)
+    assert set(scene.broker.sent) - {anns[0], anns[1], bobs[0], bobs[1]} <= {anns[2], bobs[2]}
+    assert len(scene.broker.sent) == 5
+
+
+async def test_a_provider_that_fails_is_asked_again(scene: Scene) -> None:
+    scene.provider.failures = [MintFailed(Reason.NO_TOKEN, "the provider is away")]
+    build_id = await scene.submit()
+    assert await scene.until_reason(build_id, "no_token") == "the provider is away"
+    await scene.until_sent(build_id)
+    assert (await scene.store.get(build_id)).view.reason is None
+
+
+async def test_a_token_that_would_not_last_is_not_sent(scene: Scene) -> None:
+    scene.provider.lasts = timers(TIMING, 100).run_limit
+    build_id = await scene.submit()
+    message = await scene.until_reason(build_id, "token_refused")
+    assert "BATON_QUEUE_TTL" in message
+    assert scene.broker.sent == []
+    scene.provider.lasts = 3600
+    await scene.until_sent(build_id)
+
+
+async def test_a_broker_that_fails_costs_an_attempt_and_its_token_but_no_build(
+    scene: Scene,
+) -> None:
+    scene.broker.failures = 1
+    build_id = await scene.submit()
+    await scene.until_reason(build_id, "broker_unavailable")
+    await scene.until_sent(build_id)
+    view = (await scene.store.get(build_id)).view
+    assert view.attempt == 2
+    assert len(scene.provider.asked) == 2
+
+
+async def test_publishing_to_a_broker_that_is_not_there_ends_in_time() -> None:
+    queue = CeleryQueue("redis://127.0.0.1:1/0", redelivery_after=100)
+    begun = time.monotonic()
+    with pytest.raises(QueueUnavailable):
+        await queue.send("bld_x", "token", timers(TIMING, 100))
+    with pytest.raises(QueueUnavailable):
+        await queue.ping()
+    await queue.close()
+    assert time.monotonic() - begun < 30  # a bound, not a measurement: Celery's own has none
+
+
+async def test_the_token_is_in_the_header_and_nowhere_else_in_the_message(
+    redis: RedisProcess,
+) -> None:
+    queue = CeleryQueue(redis.url, redelivery_after=100)
+    client = connect(redis.url)
+    await client.flushall()
+    await queue.ping()
+    await queue.send("bld_x", "the-token-itself", timers(TIMING, 100))
+    raw = await client.lpop("baton.builds")
+    await queue.close()
+    await client.aclose()
+    assert isinstance(raw, bytes)
+    assert raw.count(b"the-token-itself") == 1
+    assert b'"baton_token": "the-token-itself"' in raw
