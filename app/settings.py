@@ -1,85 +1,25 @@
-"""Settings: `BATON_*` variables, read once from a given environment into a frozen object.
+"""The settings of the server's processes: the API, and the embedded issuer."""
 
-A variable `X` may instead be given as `X_FILE`, the path of a file that holds the value; meant for
-secrets. Whatever is wrong or missing stops the start with a sentence that names the variable.
-"""
-
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
+from app.contract.environment import (
+    FromEnvironment,
+    HttpUrl,
+    Port,
+    Seconds,
+    SettingsError,
+    Words,
+)
 from app.contract.spec import MAX_TIMEOUT
 from app.tokens.lifetime import Timers, Timing, timers
 
-PREFIX = "BATON_"
+__all__ = ["IssuerSettings", "Settings", "SettingsError"]
+
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-
-
-class SettingsError(ValueError):
-    """A setting is wrong or missing; the message names it and says what to do."""
-
-
-def _words(value: object) -> object:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-def _http_url(value: object) -> object:
-    if isinstance(value, str):
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an http(s) URL")
-    return value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-HttpUrl = Annotated[str, BeforeValidator(_http_url)]
-Seconds = Annotated[float, Field(gt=0)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-class _FromEnvironment(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings. Raises `SettingsError` naming the variable that is wrong."""
-        values: dict[str, Any] = {}
-        for name in cls.model_fields:
-            variable = PREFIX + name.upper()
-            if environ.get(variable):
-                values[name] = environ[variable]
-            elif environ.get(f"{variable}_FILE"):
-                values[name] = _content(f"{variable}_FILE", environ[f"{variable}_FILE"])
-        try:
-            settings = cls(**values)
-        except ValidationError as error:
-            raise SettingsError(_sentence(error)) from None
-        settings.check()
-        return settings
-
-    def check(self) -> None:
-        """Refuse settings that are fine one by one but disagree. Raises `SettingsError`."""
-
-
-def _content(variable: str, path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{variable}: cannot read {path}: {error}") from None
-
-
-def _sentence(error: ValidationError) -> str:
-    sentences = []
-    for item in error.errors(include_input=False, include_url=False):
-        variable = PREFIX + str(item["loc"][0]).upper()
-        if item["type"] == "missing":
-            sentences.append(f"{variable} is not set")
-        else:
-            sentences.append(f"{variable}: {item['msg'].removeprefix('Value error, ')}")
-    return "; ".join(sentences)
 
 
 def _require_https(variable: str, url: str, *, development: bool) -> None:
@@ -91,7 +31,7 @@ def _require_https(variable: str, url: str, *, development: bool) -> None:
         )
 
 
-class Settings(_FromEnvironment):
+class Settings(FromEnvironment):
     """The settings of the API process."""
 
     redis_url: SecretStr = Field(
@@ -281,7 +221,7 @@ class Settings(_FromEnvironment):
         return timers(self.timing, build_timeout)
 
 
-class IssuerSettings(_FromEnvironment):
+class IssuerSettings(FromEnvironment):
     """The settings of the embedded issuer, which stands in for Auth0 on a laptop."""
 
     issuer: HttpUrl = Field(

@@ -97,7 +97,7 @@ class Stack:
     def _part(self, name: str, command: str, **env: str) -> Part:
         return Part(
             name=name,
-            argv=[sys.executable, "/tmp/stub/run_api.py", command],
+            argv=[str(Path(sys.executable).parent / "baton"), command],
             env={**self._env, **env},
             log=self.folder / f"{name}.log",
         )

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+import app.tokens.errors as tokens
 from app.builds import errors as builds
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, FieldError, Problem
-import app.tokens.errors as tokens
 
 #: Seconds that a client is asked to wait before it tries again, where nobody knows better.
 _RETRY_AFTER: Final = 2

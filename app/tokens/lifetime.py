@@ -4,7 +4,8 @@ mint ─ dispatch_margin ─▶ sent ─ queue_ttl ─▶ claimed ─ timeout �
 SIGKILL ─ report_window ─▶ the last moment at which the worker may report ─ leeway ─▶ exp
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Final
 
 #: Seconds between the token's `iat` and the message's departure: minting, one script, publishing.
@@ -22,6 +23,13 @@ class Timing:
     kill_grace: float
     report_window: float
     leeway: float
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`: a timer that is negative, endless or not a number orders nothing."""
+        for field in fields(self):
+            seconds = getattr(self, field.name)
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"{field.name} must be a number of seconds, not {seconds}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.issuer.application import create_issuer
+from app.issuer.clients import may_redirect
 from tests.serving import serve
 from tests.sign_in import REDIRECT_URI, answer_in, challenge_of, transaction_of, user_token
 from tests.tenant import AUDIENCE, MINT_AUDIENCE, SCOPE, assert_refused, config, mint, verified
@@ -178,6 +179,11 @@ def test_a_code_is_bound_to_its_request(http: httpx.Client, changed: dict[str, s
     assert_refused(redeem(http, **{"code": code_for(http), **changed}), 400, "invalid_grant")
 
 
+def test_a_verifier_that_can_be_guessed_is_refused(http: httpx.Client) -> None:
+    code = code_for(http, code_challenge=challenge_of("short"))
+    assert_refused(redeem(http, code=code, code_verifier="short"), 400, "invalid_grant")
+
+
 @pytest.mark.parametrize("name", ["code", "code_verifier", "redirect_uri", "grant_type"])
 def test_a_parameter_without_a_value_is_missing(http: httpx.Client, name: str) -> None:
     assert_refused(redeem(http, **{"code": code_for(http), name: ""}), 400, "invalid_request")
@@ -220,6 +226,27 @@ def test_nothing_is_sent_to_a_redirect_uri_in_doubt(
 
 
 @pytest.mark.parametrize(
+    ("registered", "asked", "allowed"),
+    [
+        ("http://127.0.0.1/cb", "http://127.0.0.1:5173/cb", True),
+        ("http://127.0.0.1:80/cb", "http://127.0.0.1/cb", True),
+        ("http://[::1]/cb", "http://[::1]:5173/cb", True),
+        ("http://localhost/", "http://localhost:5173/", True),
+        ("http://127.0.0.1", "http://127.0.0.1:5173", True),
+        ("http://127.0.0.1", "http://127.0.0.1.evil.example.com", False),
+        ("http://127.0.0.1", "http://127.0.0.1:1@evil.example.com", False),
+        ("http://127.0.0.1/cb", "http://[::1]/cb", False),
+        ("http://127.0.0.1/cb", "http://127.0.0.1:/cb", False),
+        ("http://127.0.0.1/cb", "http://127.0.0.1/cb?x=1", False),
+        ("https://app.example.com/cb", "https://app.example.com:444/cb", False),
+        ("com.example.app:/cb", "com.example.app:/cb", True),
+    ],
+)
+def test_only_the_port_on_loopback_is_free(registered: str, asked: str, allowed: bool) -> None:
+    assert may_redirect(asked, [registered]) is allowed
+
+
+@pytest.mark.parametrize(
     ("changed", "error"),
     [
         ({"response_type": "token"}, "unsupported_response_type"),
@@ -253,7 +280,7 @@ def test_a_parameter_given_twice_is_an_error_and_its_state_is_not_echoed(
     said = answer_in(http.get(f"/authorize?{query}&state=other"))
     assert said["error"] == "invalid_request"
     assert "state" not in said
-    assert http.get(f"/authorize?{query}&redirect_uri=https://evil.example.com").status_code == 400
+    assert http.get(f"/authorize?{query}&redirect_uri={REDIRECT_URI}").status_code == 400
     assert http.get(f"/authorize?{query}&client_id=baton-spa").status_code == 400
 
 

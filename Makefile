@@ -1,0 +1,69 @@
+# What a person does with a checkout. Everything happens in .venv; nothing is installed elsewhere.
+
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+
+# pip says nothing unless something is wrong.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test lint bench clean
+.DELETE_ON_ERROR:
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.dev ## A guided tour: the whole service, one build, every check
+	@$(BIN)/baton demo
+
+dev: $(VENV)/.dev ## Run everything on this machine, in this terminal
+	@$(BIN)/baton dev
+
+test: $(VENV)/.test ## Lint, types, floor plan, then all tests
+	@$(MAKE) --no-print-directory lint
+	@echo '── tests'
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.test ## Style, format, types and the floor plan
+	@echo '── ruff: style'
+	@$(BIN)/ruff check .
+	@echo '── ruff: format'
+	@$(BIN)/ruff format --check .
+	@echo '── mypy: types'
+	@$(BIN)/mypy
+	@echo '── import-linter: floor plan'
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.test ## Measure speed under load
+	@$(BIN)/python -m benchmarks
+
+clean: ## Remove the environment, caches and what `make dev` kept
+	rm -rf $(VENV) .baton build dist *.egg-info .*_cache .hypothesis
+	find app worker tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# ── the environment: made once, and again when pyproject.toml changes ─────────────────────────────
+
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "baton: $(PYTHON) is not installed; Python 3.11 or later is needed" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "baton: Python 3.11 or later is needed, and $(PYTHON) is" \
+	    "$$($(PYTHON) -c 'import platform; print(platform.python_version())');" \
+	    "name another one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "baton: $(PYTHON) lacks venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	  exit 1; }
+	@echo '── making $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.python pyproject.toml
+	@echo '── installing Baton into $(VENV) (a minute the first time)'
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python pyproject.toml
+	@echo '── installing Baton and its test tools into $(VENV) (a minute the first time)'
+	@$(PIP) install --editable '.[dev,test]'
+	@touch $@ $(VENV)/.dev

@@ -1,0 +1,70 @@
+"""Log bytes as lines that a terminal can show: what a build prints is not to be trusted.
+
+Colours and the like (SGR) pass. Everything else that a terminal would obey is taken out or made
+visible: titles, links, clipboard writes and questions (OSC, DCS), cursor games, C1 controls, and
+characters that reverse the direction of text.
+"""
+
+import codecs
+import re
+from typing import Final
+
+#: Characters of a line that has no end yet, after which it is cut.
+_LONGEST: Final = 64 * 1024
+
+_SGR: Final = r"\x1b\[[0-9;:]*m"
+_OTHER: Final = (
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, DCS, SOS, PM, APC with their text
+    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"  # two-character sequences
+)
+_CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+_OBEYED: Final = re.compile(f"(?P<sgr>{_SGR})|(?P<other>{_OTHER})|(?P<control>{_CONTROL})")
+
+
+def neutral(text: str) -> str:
+    """`text` without anything that a terminal would obey, except colours."""
+    return _OBEYED.sub(_replacement, text)
+
+
+def _replacement(found: re.Match[str]) -> str:
+    if found["sgr"]:
+        return found["sgr"]
+    if found["other"]:
+        return ""
+    character = ord(found["control"])
+    if character == 0x7F:  # noqa: PLR2004  DEL
+        return "␡"
+    return chr(0x2400 + character) if character < 0x20 else "\N{REPLACEMENT CHARACTER}"  # noqa: PLR2004
+
+
+class Lines:
+    """Cuts a stream of bytes into lines; a multi-byte character may come in two pieces."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that are complete now, neutral and without their ends."""
+        *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
+        if len(self._rest) > _LONGEST:
+            lines.append(self._rest)
+            self._rest = ""
+        return [_shown(line) for line in lines]
+
+    @property
+    def rest(self) -> str:
+        """The line that has no end yet, as it stands."""
+        return _shown(self._rest)
+
+    def close(self) -> list[str]:
+        """The last line, when it has no end."""
+        rest = self._rest + self._decoder.decode(b"", final=True)
+        self._rest = ""
+        return [_shown(rest)] if rest else []
+
+
+def _shown(line: str) -> str:
+    # A bare carriage return starts the line again: progress bars. The last state is what counts.
+    return neutral(line.rstrip("\r").rsplit("\r", 1)[-1])

@@ -1,0 +1,97 @@
+"""`baton api`, `baton issuer`, `baton worker`: one part of the service, in this process."""
+
+import logging
+import os
+import socket
+import sys
+from typing import Final
+
+import click
+import uvicorn
+from starlette.applications import Starlette
+
+from app.cli.privacy import forbid_inspection
+from app.main import create_app, create_issuer
+from app.settings import IssuerSettings, Settings
+
+log = logging.getLogger(__name__)
+
+#: Seconds that open answers (followed logs) get when the server is told to stop; their readers come
+#: back to where they were.
+_GRACE: Final = 3
+
+_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+log_level = click.option(
+    "--log-level",
+    envvar="BATON_LOG_LEVEL",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    show_envvar=True,
+)
+access_log = click.option("--access-log", is_flag=True, help="One line for each request.")
+
+
+@click.command("api", short_help="Run the API.")
+@log_level
+@access_log
+def api_command(log_level: str, access_log: bool) -> None:
+    """Run the API, with dispatch and watch, until it is told to stop.
+
+    Its settings are BATON_* variables; a wrong or missing one stops the start.
+    """
+    settings = Settings.from_env(os.environ)
+    _serve(
+        create_app(settings), settings.host, settings.port, level=log_level, access_log=access_log
+    )
+
+
+@click.command("issuer", short_help="Run the embedded issuer (development).")
+@log_level
+@access_log
+def issuer_command(log_level: str, access_log: bool) -> None:
+    """Run the embedded OAuth issuer, which stands in for Auth0 on a laptop.
+
+    It asks for no password. Never let it be reached by others.
+    """
+    settings = IssuerSettings.from_env(os.environ)
+    app = create_issuer(settings)
+    _serve(app, settings.issuer_host, settings.issuer_port, level=log_level, access_log=access_log)
+
+
+@click.command(
+    "worker",
+    short_help="Run a worker.",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def worker_command(arguments: tuple[str, ...]) -> None:
+    """Run a worker: the same as `python -m worker`."""
+    # -P: the directory we are in may have a `worker` of its own.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker", *arguments])  # noqa: S606  no shell
+
+
+def _serve(app: Starlette, host: str, port: int, *, level: str, access_log: bool) -> None:
+    forbid_inspection()
+    logging.basicConfig(level=level.upper(), format=_FORMAT)
+    for chatty in ("httpx", "uvicorn.error"):  # each request made, each stage of the start
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=access_log,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE,
+        ws="none",
+    )
+    _Server(config).run()
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            log.info("listening on http://%s:%d", self.config.host, self.config.port)

@@ -1,0 +1,96 @@
+"""A build spec from a command's options, or from a file."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from pydantic import ValidationError
+
+from app.contract.spec import BuildSpec
+
+#: Characters of a step's name that is made of its script.
+_NAME: Final = 60
+
+
+def from_file(path: str) -> BuildSpec:
+    """The spec in a JSON file, `-` for stdin. Raises `click.UsageError` saying what is wrong."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"cannot read the spec: {error}") from None
+    try:
+        return BuildSpec.model_validate_json(text)
+    except ValidationError as error:
+        raise _usage_error(error) from None
+
+
+def from_options(
+    *,
+    git: str | None,
+    ref: str | None,
+    sha: str | None,
+    scripts: Sequence[str],
+    env: Sequence[str],
+    labels: Sequence[str],
+    timeout: int | None,
+) -> BuildSpec:
+    """The spec that options describe. Raises `click.UsageError` saying what is wrong."""
+    if not scripts:
+        raise click.UsageError("nothing to run: give --run 'COMMAND', or a spec file")
+    if git is None and (ref or sha):
+        raise click.UsageError("--ref and --sha need --git")
+    spec: dict[str, Any] = {
+        "source": None if git is None else {"git": _url(git), "ref": ref, "sha": sha},
+        "steps": [
+            {"name": name, "run": script}
+            for name, script in zip(_names(scripts), scripts, strict=True)
+        ],
+        "env": _pairs("--env", env),
+        "labels": _pairs("--label", labels),
+    }
+    if timeout is not None:
+        spec["timeout"] = timeout
+    try:
+        return BuildSpec.model_validate(spec)
+    except ValidationError as error:
+        raise _usage_error(error) from None
+
+
+def _url(git: str) -> str:
+    """A path of this machine becomes a file URL, for a worker on this machine."""
+    path = Path(git)
+    return path.resolve().as_uri() if "://" not in git and path.is_dir() else git
+
+
+def _names(scripts: Sequence[str]) -> list[str]:
+    """A name for each script: its first line, made different where two are the same."""
+    names: list[str] = []
+    for script in scripts:
+        lines = script.strip().splitlines() or ["(nothing)"]
+        printable = "".join(c if c.isprintable() else " " for c in lines[0])
+        name = base = printable[:_NAME].strip() or "step"
+        count = 2
+        while name in names:
+            name, count = f"{base} ({count})", count + 1
+        names.append(name)
+    return names
+
+
+def _pairs(option: str, items: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{option} takes NAME=VALUE, not {item!r}")
+        pairs[name] = value
+    return pairs
+
+
+def _usage_error(error: ValidationError) -> click.UsageError:
+    lines = ["the build's spec is not right:"]
+    for item in error.errors(include_input=False, include_url=False):
+        where = "/".join(str(part) for part in item["loc"]) or "spec"
+        lines.append(f"  {where}: {item['msg'].removeprefix('Value error, ')}")
+    return click.UsageError("\n".join(lines))

@@ -1,0 +1,236 @@
+"""The whole of Baton on one machine: store, issuer, API and worker, each a process of its own."""
+
+import fcntl
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+import httpx
+
+from app.cli import store_server
+from app.cli.sign_in import DEFAULT_AUDIENCE
+from app.cli.supervisor import Child, Supervisor
+from app.contract import paths
+
+#: Seconds for a Python server to come up, on a slow and busy machine.
+_START: Final = 60
+#: Seconds between SIGTERM and SIGKILL: the worker has builds to stop and to report.
+_WORKER_GRACE: Final = 20
+_SERVER_GRACE: Final = 8
+
+#: Runs a module of ours: -P, because the directory we are in may have an `app` of its own.
+_PYTHON: Final = (sys.executable, "-P", "-m")
+
+#: Settings that are no business of a worker: with one of these a build could read or mint tokens.
+_NOT_FOR_WORKERS: Final = ("BATON_MINT_", "BATON_REDIS_", "BATON_ISSUER", "BATON_CORS_")
+
+#: What the API's own defaults are, for as many workers as they are meant for.
+_DISPATCH_WINDOW: Final = 16
+_USER_CONCURRENCY: Final = 4
+
+
+class StackError(Exception):
+    """The stack cannot run here; the message says what to change."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a stack lives. `port` is the API's, `issuer_port` the issuer's; 0: any free one."""
+
+    data: Path
+    port: int
+    issuer_port: int
+    workers: int
+
+
+class Stack:
+    """A stack that runs while its context lasts.
+
+    `show` takes the parts' output, `progress` a sentence for each part that is up. Entering raises
+    `StackError` or `StartFailed`, with nothing left running.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        supervisor: Supervisor,
+        environ: Mapping[str, str],
+        progress: Callable[[str, str], None],
+    ) -> None:
+        self._place = place
+        self._supervisor = supervisor
+        self._environ = environ
+        self._progress = progress
+        self._lock: IO[str] | None = None
+        self.port = _port(place.port, "--port")
+        self.issuer_port = _port(place.issuer_port, "--issuer-port", other_than=self.port)
+        self.api_url = f"http://127.0.0.1:{self.port}"
+        self.issuer = f"http://127.0.0.1:{self.issuer_port}/"
+        self.audience = environ.get("BATON_AUDIENCE", DEFAULT_AUDIENCE)
+
+    def __enter__(self) -> Self:
+        try:
+            self._lock = _locked(self._place.data)
+            store, broker = self._start_store()
+            secret = secrets.token_urlsafe(32)
+            self._start_issuer(secret)
+            self._start_api(store, secret)
+            self._start_worker(broker)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._supervisor.stop()
+        if self._lock is not None:
+            self._lock.close()
+
+    # ── the parts, in the order in which they need each other ──────────────────────────────────
+
+    def _start_store(self) -> tuple[str, str]:
+        """Returns the store's URL, and the URL at which workers find their messages."""
+        given = self._environ.get("BATON_REDIS_URL")
+        if given:
+            if not store_server.answers(given):
+                raise StackError("BATON_REDIS_URL: no Redis answers there")
+            self._progress("store", "the Redis of BATON_REDIS_URL")
+            return given, given
+        server = store_server.choose(self._place.data.resolve() / "store")
+        store_server.start(server, self._supervisor, self._env())
+        what = f"{server.name}, data in {self._place.data}"
+        self._progress("store", what if server.keeps else f"{server.name}: nothing is kept")
+        return server.url, server.broker_url
+
+    def _start_issuer(self, secret: str) -> None:
+        env = self._env(
+            BATON_ISSUER=self.issuer,
+            BATON_ISSUER_HOST="127.0.0.1",
+            BATON_ISSUER_PORT=str(self.issuer_port),
+            BATON_ISSUER_KEY_DIR=str(self._place.data.resolve() / "keys"),
+            BATON_AUDIENCE=self.audience,
+            BATON_MINT_CLIENT_SECRET=secret,
+        )
+        child = self._supervisor.start("issuer", _baton("issuer"), env, grace=_SERVER_GRACE)
+        self._until_ok(child, self.issuer + ".well-known/openid-configuration")
+        self._progress("issuer", self.issuer)
+
+    def _start_api(self, store: str, secret: str) -> None:
+        env = self._env(
+            BATON_REDIS_URL=store,
+            BATON_API_URL=self.api_url,
+            BATON_HOST="127.0.0.1",
+            BATON_PORT=str(self.port),
+            BATON_ISSUER=self.issuer,
+            BATON_AUDIENCE=self.audience,
+            BATON_MINTER="client_credentials",
+            BATON_MINT_TOKEN_URL=self.issuer + "oauth/token",
+            BATON_MINT_CLIENT_SECRET=secret,
+        )
+        workers = self._place.workers
+        env.setdefault("BATON_DISPATCH_WINDOW", str(max(_DISPATCH_WINDOW, workers)))
+        env.setdefault("BATON_USER_CONCURRENCY", str(max(_USER_CONCURRENCY, workers)))
+        child = self._supervisor.start("api", _baton("api"), env, grace=_SERVER_GRACE)
+        self._until_ok(child, self.api_url + paths.READYZ)
+        self._progress("api", self.api_url)
+
+    def _start_worker(self, broker: str) -> None:
+        own = {
+            name: value
+            for name, value in self._env().items()
+            if not name.startswith(_NOT_FOR_WORKERS)
+        }
+        own.setdefault("BATON_BROKER_URL", broker)
+        own.setdefault("BATON_GIT_PROTOCOLS", "https,ssh,http,file")
+        own["BATON_API_URL"] = self.api_url
+        own["BATON_WORKER_CONCURRENCY"] = str(self._place.workers)
+        argv = [*_PYTHON, "worker"]
+        child = self._supervisor.start("worker", argv, own, grace=_WORKER_GRACE)
+        self._supervisor.wait_ready(
+            child, lambda: any("ready" in line for line in list(child.lines)), seconds=_START
+        )
+        plural = "s" if self._place.workers > 1 else ""
+        self._progress("worker", f"{self._place.workers} build{plural} at a time")
+
+    def _env(self, **settings: str) -> dict[str, str]:
+        """The environment of a part: ours, without any user's token, and `settings`."""
+        env = {name: value for name, value in self._environ.items() if name != "BATON_TOKEN"}
+        near = ",".join(filter(None, (env.get("NO_PROXY"), "127.0.0.1,localhost")))
+        return {
+            **env,
+            "NO_PROXY": near,
+            "no_proxy": near,
+            "PYTHONUNBUFFERED": "1",
+            "BATON_DEVELOPMENT": "1",
+            **settings,
+        }
+
+    def _until_ok(self, child: Child, url: str) -> None:
+        with httpx.Client(timeout=10, trust_env=False) as http:
+
+            def ok() -> bool:
+                try:
+                    return http.get(url).is_success
+                except httpx.HTTPError:
+                    return False
+
+            self._supervisor.wait_ready(child, ok, seconds=_START)
+
+
+def _baton(command: str) -> list[str]:
+    return [*_PYTHON, "app.cli", command]
+
+
+def _locked(data: Path) -> IO[str]:
+    """The data directory, made and locked for as long as the file is open. Raises `StackError`."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        (data / ".gitignore").write_text("*\n", encoding="utf-8")
+        lock = (data / "lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StackError(f"--data {data}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise StackError(
+            f"{data} is in use by another baton dev (process {holder}): stop that one, or choose "
+            "another directory with --data and other ports with --port"
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _port(port: int, option: str, *, other_than: int = 0) -> int:
+    """A port that is free now. Raises `StackError` when the one asked for is not."""
+    if port == 0:
+        while (free := store_server.free_port()) == other_than:
+            pass
+        return free
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StackError(
+                f"port {port} cannot be used ({error.strerror}): choose another one with {option}"
+            ) from None
+    return port

@@ -1,0 +1,135 @@
+"""The embedded issuer: an OAuth 2.0 authorization server for development, in Auth0's place."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.issuer import paths
+from app.issuer.authorize import CAPACITY, Authorization, Code
+from app.issuer.clients import Clients
+from app.issuer.config import IssuerConfig
+from app.issuer.errors import NO_STORE, OAuthError
+from app.issuer.keys import SigningKeys
+from app.issuer.metadata import metadata
+from app.issuer.pending import Pending
+from app.issuer.token import TokenEndpoint
+from app.issuer.userinfo import Userinfo
+
+log = logging.getLogger(__name__)
+
+#: Auth0's own; clients keep keys longer by rules of theirs.
+_PUBLIC: Final = {"Cache-Control": "public, max-age=15"}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_issuer(config: IssuerConfig) -> Starlette:
+    """The issuer, to be served at the root of `config.issuer`.
+
+    Makes its keys or reads them. Raises `KeyFileError` for key files that cannot be used.
+    """
+    keys = SigningKeys(config.key_dir)
+    codes: Pending[Code] = Pending(lifetime=config.code_lifetime, capacity=CAPACITY)
+    clients = Clients.of(config)
+    authorization = Authorization(config, codes)
+    about = metadata(config)
+    app = Starlette(
+        routes=[
+            Route(paths.AUTHORIZE, authorization.handle, methods=["GET", "POST"]),
+            Route(
+                paths.TOKEN, TokenEndpoint(config, clients, keys, codes).answer, methods=["POST"]
+            ),
+            Route(paths.USERINFO, Userinfo(config, keys).answer, methods=["GET"]),
+            Route(paths.JWKS, _public(keys.jwks), methods=["GET"]),
+            Route(paths.OPENID_CONFIGURATION, _public(lambda: about), methods=["GET"]),
+            Route(paths.OAUTH_METADATA, _public(lambda: about), methods=["GET"]),
+            Route(paths.ROTATE, _rotation(clients, keys), methods=["POST"]),
+            Route(paths.HEALTHZ, _healthz, methods=["GET"]),
+        ],
+        middleware=_middleware(config),
+        lifespan=_lifespan,
+        exception_handlers={OAuthError: _error, HTTPException: _error, Exception: _error},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(_: Starlette) -> AsyncIterator[None]:
+    log.warning("the embedded issuer signs in anyone under any name: for development only")
+    yield
+
+
+def _middleware(config: IssuerConfig) -> list[Middleware]:
+    if not config.allowed_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=config.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Auth0-Client"],
+            max_age=600,
+        )
+    ]
+
+
+def _public(document: Callable[[], dict[str, Any]]) -> Endpoint:
+    async def endpoint(_: Request) -> Response:
+        return JSONResponse(document(), headers=_PUBLIC)
+
+    return endpoint
+
+
+def _rotation(clients: Clients, keys: SigningKeys) -> Endpoint:
+    """Rotate the keys on demand, for the machine-to-machine client alone."""
+    turn = asyncio.Lock()
+
+    async def endpoint(request: Request) -> Response:
+        client = clients.authenticate_basic(request)
+        if client.secret is None:
+            raise OAuthError(
+                "unauthorized_client",
+                "only the machine-to-machine client may rotate the keys",
+                status=HTTPStatus.FORBIDDEN,
+            )
+        async with turn:
+            await asyncio.to_thread(keys.rotate)
+        log.info("signing keys rotated", extra={"kid": keys.current.kid})
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=NO_STORE)
+
+    return endpoint
+
+
+async def _healthz(_: Request) -> Response:
+    return JSONResponse({"status": "ok"}, headers=NO_STORE)
+
+
+async def _error(_: Request, error: Exception) -> Response:
+    match error:
+        case OAuthError():
+            return error.response()
+        case HTTPException():
+            missing = error.status_code == HTTPStatus.NOT_FOUND
+            answer = OAuthError(
+                "not_found" if missing else "invalid_request",
+                "there is nothing at this path" if missing else error.detail,
+                status=error.status_code,
+            ).response()
+            answer.headers.update(error.headers or {})
+            return answer
+        case _:  # Starlette raises it again afterwards, and the server logs it.
+            return OAuthError(
+                "server_error", "something unforeseen", status=HTTPStatus.INTERNAL_SERVER_ERROR
+            ).response()

@@ -1,0 +1,173 @@
+"""The authorization endpoint (RFC 6749 §4.1.1, RFC 7636, RFC 9207): request, login, code."""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from app.issuer.claims import SignIn
+from app.issuer.clients import may_redirect
+from app.issuer.config import KNOWN_SCOPES, IssuerConfig
+from app.issuer.errors import OAuthError
+from app.issuer.page import Pages
+from app.issuer.parameters import MAX_QUERY, Parameters, body, optional, pairs, required
+from app.issuer.pending import Pending
+
+#: Logins and codes that may wait at once; at most some 8 KB each.
+CAPACITY: Final = 1000
+
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # RFC 7636 §4.2: a SHA-256 in base64url
+
+#: A bare name, or a whole user id as an identity provider would make it.
+_USER: Final = re.compile(r"((?:[\w-]{1,64}\|){1,2})?([\w.@-]{1,64})\Z", re.ASCII)
+_WRONG_USER: Final = "A user name has 1 to 64 letters, digits, or any of . _ @ -"
+
+#: Of an answer that carries a code, nothing may be kept or passed on.
+_SECRET: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Login:
+    """A request that is in order, and waits for the user."""
+
+    client_id: str
+    redirect_uri: str
+    state: str | None
+    scopes: tuple[str, ...]
+    nonce: str | None
+    challenge: str
+    login_hint: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Code:
+    """What an authorization code stands for, and what its bearer has to prove."""
+
+    sign_in: SignIn
+    redirect_uri: str
+    challenge: str
+
+
+class Authorization:
+    def __init__(self, config: IssuerConfig, codes: Pending[Code]) -> None:
+        self._config = config
+        self._codes = codes
+        self._logins: Pending[Login] = Pending(lifetime=config.login_lifetime, capacity=CAPACITY)
+        self._pages = Pages()
+
+    async def handle(self, request: Request) -> Response:
+        return await (self.answer(request) if request.method == "POST" else self.ask(request))
+
+    async def ask(self, request: Request) -> Response:
+        """`GET`: the login page, or the error where it belongs (RFC 6749 §4.1.2.1)."""
+        query = request.url.query.encode()
+        if len(query) > MAX_QUERY:
+            return self._pages.error("The request is too long.", HTTPStatus.REQUEST_URI_TOO_LONG)
+        try:
+            found = pairs(query)
+        except OAuthError as error:
+            return self._pages.error(error.description)
+        parameters = {name: value for name, value in found if value}
+        twice = {name for name, _ in found if [n for n, _ in found].count(name) > 1}
+        if "client_id" in twice or parameters.get("client_id") != self._config.spa_client_id:
+            return self._pages.error("client_id is not that of a known application.")
+        redirect_uri = parameters.get("redirect_uri", "")
+        if "redirect_uri" in twice or not may_redirect(redirect_uri, self._config.redirect_uris):
+            return self._pages.error("redirect_uri is not registered for this application.")
+        state = None if "state" in twice else parameters.get("state")
+        try:
+            login = self._checked(parameters, redirect_uri, twice)
+        except OAuthError as error:
+            return self._redirect(
+                redirect_uri, state, error=error.code, error_description=error.description
+            )
+        return self._login_page(self._logins.add(login), login, username=login.login_hint)
+
+    async def answer(self, request: Request) -> Response:
+        """`POST` of the login page's form, `transaction` and `username`: 302 with the code."""
+        # Browsers say where a form stood; programs say nothing.
+        if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            return self._pages.error("The form is another site's.", HTTPStatus.FORBIDDEN)
+        try:
+            parameters = await body(request)
+            transaction = required(parameters, "transaction")
+            username = (optional(parameters, "username") or "").strip()
+        except OAuthError as error:
+            return self._pages.error(error.description, error.status)
+        login = self._logins.get(transaction)
+        if login is None:
+            return self._pages.error(
+                "It took too long or was done already; go back to the application and begin again."
+            )
+        user = _USER.match(username)
+        if not user:
+            return self._login_page(transaction, login, username=username, wrong=_WRONG_USER)
+        self._logins.take(transaction)
+        provider, name = user[1] or "auth0|", user[2]
+        code = self._codes.add(
+            Code(
+                sign_in=SignIn(
+                    user_id=provider + name,
+                    name=name,
+                    client_id=login.client_id,
+                    scopes=login.scopes,
+                    nonce=login.nonce,
+                ),
+                redirect_uri=login.redirect_uri,
+                challenge=login.challenge,
+            )
+        )
+        return self._redirect(login.redirect_uri, login.state, code=code)
+
+    def _checked(self, parameters: Parameters, redirect_uri: str, twice: set[str]) -> Login:
+        if twice:
+            raise OAuthError("invalid_request", f"given twice: {', '.join(sorted(twice))}")
+        if required(parameters, "response_type") != "code":
+            raise OAuthError("unsupported_response_type", "only response_type=code is offered")
+        if parameters.get("response_mode", "query") != "query":
+            raise OAuthError("invalid_request", "only response_mode=query is offered")
+        if parameters.get("code_challenge_method") != "S256":
+            raise OAuthError("invalid_request", "code_challenge_method=S256 is required")
+        challenge = required(parameters, "code_challenge")
+        if not _CHALLENGE.match(challenge):
+            raise OAuthError("invalid_request", "code_challenge is not an S256 challenge")
+        audience = required(parameters, "audience")
+        if audience != self._config.audience:
+            raise OAuthError("access_denied", f"Service not found: {audience}")
+        if "none" in parameters.get("prompt", "").split():
+            raise OAuthError("login_required", "nobody stays signed in here")
+        asked = parameters.get("scope", "").split(" ")
+        return Login(
+            client_id=parameters["client_id"],
+            redirect_uri=redirect_uri,
+            state=parameters.get("state"),
+            scopes=tuple(scope for scope in KNOWN_SCOPES if scope in asked),
+            nonce=parameters.get("nonce"),
+            challenge=challenge,
+            login_hint=parameters.get("login_hint", ""),
+        )
+
+    def _login_page(
+        self, transaction: str, login: Login, *, username: str, wrong: str | None = None
+    ) -> Response:
+        return self._pages.login(
+            transaction=transaction,
+            client=login.client_id,
+            scope=" ".join(login.scopes),
+            redirect_uri=login.redirect_uri,
+            username=username,
+            wrong=wrong,
+        )
+
+    def _redirect(self, redirect_uri: str, state: str | None, **answer: str) -> Response:
+        """The answer in the query of the redirect URI, which keeps its own (RFC 6749 §3.1.2)."""
+        added = {**answer, **({"state": state} if state else {}), "iss": self._config.issuer}
+        url = urlsplit(redirect_uri)
+        query = "&".join(part for part in (url.query, urlencode(added)) if part)
+        return RedirectResponse(
+            urlunsplit(url._replace(query=query)), HTTPStatus.FOUND, headers=_SECRET
+        )

@@ -1,0 +1,101 @@
+"""The two clients: who they are, and how they prove it."""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, Self
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+
+from app.issuer.config import IssuerConfig
+from app.issuer.errors import OAuthError
+from app.issuer.parameters import Parameters, optional
+
+CLIENT_CREDENTIALS: Final = "client_credentials"
+AUTHORIZATION_CODE: Final = "authorization_code"
+
+#: RFC 8252 §7.3: a native application listens on whatever port it gets.
+_LOOPBACK: Final = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::\d+)?([/?].*)?\Z")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Client:
+    client_id: str
+    grant_types: frozenset[str]
+    secret: str | None = field(default=None, repr=False)  #: None: a public client
+
+
+class Clients:
+    def __init__(self, *clients: Client) -> None:
+        self._clients = {client.client_id: client for client in clients}
+
+    @classmethod
+    def of(cls, config: IssuerConfig) -> Self:
+        return cls(
+            Client(
+                client_id=config.mint_client_id,
+                grant_types=frozenset({CLIENT_CREDENTIALS}),
+                secret=config.mint_client_secret,
+            ),
+            Client(client_id=config.spa_client_id, grant_types=frozenset({AUTHORIZATION_CODE})),
+        )
+
+    def authenticate(self, request: Request, parameters: Parameters) -> Client:
+        """The client that a request is from: HTTP Basic, or `client_id` and `client_secret` in the
+        body, never both (RFC 6749 §2.3). Raises `OAuthError`."""
+        client_id, secret = optional(parameters, "client_id"), optional(parameters, "client_secret")
+        basic = "authorization" in request.headers
+        if basic:
+            header_id, header_secret = _basic(request.headers["authorization"])
+            if secret is not None or client_id not in {None, header_id}:
+                raise OAuthError("invalid_request", "the client identifies itself in two ways")
+            client_id, secret = header_id, header_secret
+        if client_id is None:
+            raise _refused("the client does not identify itself", basic=basic)
+        return self._proven(client_id, secret, basic=basic)
+
+    def authenticate_basic(self, request: Request) -> Client:
+        """The client that HTTP Basic names, where there is no body. Raises `OAuthError`."""
+        client_id, secret = _basic(request.headers.get("authorization", ""))
+        return self._proven(client_id, secret, basic=True)
+
+    def _proven(self, client_id: str, secret: str | None, *, basic: bool) -> Client:
+        client = self._clients.get(client_id)
+        expected = client.secret if client else None
+        proven = hmac.compare_digest((secret or "").encode(), (expected or "").encode())
+        if client is None or not proven:
+            raise _refused("unknown client or wrong secret", basic=basic)
+        return client
+
+
+def _basic(header: str) -> tuple[str, str]:
+    """RFC 7617, with id and secret form-encoded before (RFC 6749 §2.3.1)."""
+    scheme, _, credentials = header.partition(" ")
+    if scheme.lower() != "basic":
+        raise _refused("identify the client with HTTP Basic", basic=True)
+    try:
+        decoded = base64.b64decode(credentials.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise _refused("the Authorization header is not HTTP Basic", basic=True) from None
+    client_id, _, secret = decoded.partition(":")
+    return unquote_plus(client_id), unquote_plus(secret)
+
+
+def _refused(why: str, *, basic: bool) -> OAuthError:
+    return OAuthError("invalid_client", why, status=HTTPStatus.UNAUTHORIZED, basic=basic)
+
+
+def may_redirect(uri: str, allowed: Sequence[str]) -> bool:
+    """Whether a redirect URI is one of the registered ones: equal character by character (RFC 9700
+    §2.1), but for the port on loopback."""
+    return any(uri == known or _same_but_port(uri, known) for known in allowed)
+
+
+def _same_but_port(uri: str, known: str) -> bool:
+    ours, theirs = _LOOPBACK.match(known), _LOOPBACK.match(uri)
+    return bool(ours and theirs and ours.groups() == theirs.groups())

@@ -1,0 +1,56 @@
+"""OAuth errors, and the one place where they become answers."""
+
+from http import HTTPStatus
+from typing import Literal
+
+from starlette.responses import JSONResponse
+
+Code = Literal[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+    "access_denied",
+    "login_required",
+    "not_found",
+    "server_error",
+]
+
+#: RFC 6749 §5.1: nothing that the token endpoint says may be kept.
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class OAuthError(Exception):
+    """An error answer (RFC 6749 §5.2, §4.1.2.1); `basic` asks for HTTP Basic credentials."""
+
+    def __init__(
+        self,
+        code: Code,
+        description: str,
+        *,
+        status: int = HTTPStatus.BAD_REQUEST,
+        basic: bool = False,
+        close: bool = False,
+    ) -> None:
+        self.code = code
+        self.description = _allowed(description)
+        self.status = status
+        self.basic = basic
+        self.close = close
+        super().__init__(self.description)
+
+    def response(self) -> JSONResponse:
+        headers = dict(NO_STORE)
+        if self.basic:
+            headers["WWW-Authenticate"] = 'Basic realm="baton issuer", charset="UTF-8"'
+        if self.close:
+            headers["Connection"] = "close"
+        body = {"error": self.code, "error_description": self.description}
+        return JSONResponse(body, self.status, headers)
+
+
+def _allowed(text: str) -> str:
+    """RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E."""
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)

@@ -1,0 +1,54 @@
+"""Things that wait a short while for their one use: logins and codes."""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Pending(Generic[T]):
+    """Values under unguessable ids, for `lifetime` seconds; over `capacity` the oldest go.
+
+    In memory: a restart forgets them, and whoever was signing in begins again.
+    """
+
+    def __init__(
+        self, *, lifetime: float, capacity: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._lifetime = lifetime
+        self._capacity = capacity
+        self._clock = clock
+        # Every entry lives equally long, so the order of arrival is the order of expiry.
+        self._entries: OrderedDict[str, tuple[float, T]] = OrderedDict()
+
+    def add(self, value: T) -> str:
+        """Keep a value; its id has 256 random bits."""
+        self._forget_expired()
+        while len(self._entries) >= self._capacity:
+            self._entries.popitem(last=False)
+        pending_id = secrets.token_urlsafe(32)
+        self._entries[pending_id] = (self._clock() + self._lifetime, value)
+        return pending_id
+
+    def get(self, pending_id: str) -> T | None:
+        """The value, which stays; None for an id that is unknown, used or too old."""
+        self._forget_expired()
+        entry = self._entries.get(pending_id)
+        return entry[1] if entry else None
+
+    def take(self, pending_id: str) -> T | None:
+        """The value, which goes: the next one who asks gets None."""
+        self._forget_expired()
+        entry = self._entries.pop(pending_id, None)
+        return entry[1] if entry else None
+
+    def _forget_expired(self) -> None:
+        now = self._clock()
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if self._entries[oldest][0] > now:
+                return
+            del self._entries[oldest]

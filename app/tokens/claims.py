@@ -1,0 +1,161 @@
+"""Tokens before and after verification, and the two kinds of principal that they can name.
+
+Everything that JWT libraries leave open is closed here: duplicate names, encodings other than
+UTF-8, padding, second spellings, sizes, numbers out of range.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NewType, Self
+
+from app.tokens.errors import InvalidToken
+from app.tokens.strict_json import parse_object
+
+#: Characters of the longest token that is looked at; parsing longer junk costs milliseconds.
+MAX_TOKEN: Final = 8 * 1024
+#: Characters of the largest identifier (`sub`, client and key ids, custom claims).
+MAX_IDENTIFIER: Final = 512
+_MAX_AUDIENCES: Final = 32
+#: NumericDates (RFC 7519 §2) beyond this are no time: the year 9999.
+_MAX_TIME: Final = 253_402_300_799
+
+#: RFC 7515 §7.1, and nothing else: no padding, no white space, no empty signature. Five segments
+#: would be an encrypted token (RFC 7516), which nobody sends here.
+_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  #: RFC 6749 §3.3
+
+UnverifiedHeader = NewType("UnverifiedHeader", Mapping[str, Any])
+UnverifiedPayload = NewType("UnverifiedPayload", Mapping[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnverifiedToken:
+    """A token that is well formed; nothing in it may be believed."""
+
+    unverified_header: UnverifiedHeader = field(repr=False)
+    unverified_payload: UnverifiedPayload = field(repr=False)
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    token_id: str  #: fingerprint of the signed part; the signature itself has several spellings
+
+    @classmethod
+    def parse(cls, raw: str) -> Self:
+        """Raises `InvalidToken` for whatever is not a compact JWS of two JSON objects."""
+        if len(raw) > MAX_TOKEN:
+            raise InvalidToken("the token is too long")
+        if not _COMPACT.fullmatch(raw):
+            raise InvalidToken("the token is not a signed JWT")
+        signed, _, signature = raw.rpartition(".")
+        header, _, payload = signed.partition(".")
+        signing_input = signed.encode("ascii")
+        try:
+            return cls(
+                unverified_header=UnverifiedHeader(parse_object(_decode(header))),
+                unverified_payload=UnverifiedPayload(parse_object(_decode(payload))),
+                signing_input=signing_input,
+                signature=_decode(signature),
+                token_id=encode(hashlib.sha256(signing_input).digest()),
+            )
+        except ValueError:
+            raise InvalidToken("the token is not a signed JWT") from None
+
+
+def encode(raw: bytes) -> str:
+    """base64url without padding (RFC 7515 §2)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _decode(segment: str) -> bytes:
+    """Undo `encode`; raises `ValueError` for any other spelling of the same bytes."""
+    raw = segment.encode("ascii")
+    decoded = base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != raw:
+        raise ValueError("bits are left over")
+    return decoded
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claims:
+    """What a verified token says, whoever it is for."""
+
+    issuer: str
+    subject: str
+    audiences: tuple[str, ...]
+    scopes: frozenset[str]
+    client_id: str  #: `client_id` (RFC 9068), `azp` (Auth0)
+    issued_at: int
+    expires_at: int
+    token_id: str
+    extra: Mapping[str, Any] = field(repr=False)  #: all claims, as they came
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UserPrincipal:
+    """A user, through an application of theirs."""
+
+    user_id: str
+    scopes: frozenset[str]
+    client_id: str
+    expires_at: int  #: seconds since 1970
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildPrincipal:
+    """One build of one user; the holder may report on it and nothing else."""
+
+    user_id: str
+    build_id: str
+    client_id: str
+    issuer: str
+    audience: str
+    scope: str
+    issued_at: int  #: seconds since 1970
+    expires_at: int
+    token_id: str
+
+
+def identifier(payload: Mapping[str, Any], name: str) -> str:
+    """A claim that must be a short string of printable characters: it goes into keys and logs."""
+    value = payload.get(name)
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= MAX_IDENTIFIER
+        or not value.isprintable()
+    ):
+        raise InvalidToken(f"the claim {name} is missing or not usable")
+    return value
+
+
+def numeric_date(payload: Mapping[str, Any], name: str) -> float:
+    """A claim that must be a NumericDate (RFC 7519 §2); a string or a truth value is none."""
+    value = payload.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIME:
+        raise InvalidToken(f"the claim {name} is missing or not a time")
+    return value
+
+
+def audiences(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """`aud`, a string or a list of strings (RFC 7519 §4.1.3)."""
+    value = payload.get("aud")
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list) or not 0 < len(found) <= _MAX_AUDIENCES:
+        raise InvalidToken("the claim aud is missing or not usable")
+    if not all(isinstance(audience, str) and audience for audience in found):
+        raise InvalidToken("the claim aud is missing or not usable")
+    return tuple(found)
+
+
+def scopes(payload: Mapping[str, Any]) -> frozenset[str]:
+    """`scope`, a string of words between spaces (RFC 6749 §3.3); absent means none. Neither a list
+    nor another claim like `permissions` adds any."""
+    value = payload.get("scope", "")
+    if not isinstance(value, str):
+        raise InvalidToken("the claim scope is not usable")
+    found = frozenset(value.split(" ")) - {""}
+    if not all(_SCOPE.fullmatch(word) for word in found):
+        raise InvalidToken("the claim scope is not usable")
+    return found

@@ -1,0 +1,166 @@
+"""The issuer's public keys: fetched over HTTP, kept, and never lost to a failed fetch.
+
+PyJWT's own client blocks the event loop, reads without bound and forgets its keys when a fetch
+fails; this cache does none of that.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from app.tokens.errors import KeysUnavailable
+from app.tokens.keys import KeySet, VerificationKey
+from app.tokens.strict_json import parse_object
+
+log = logging.getLogger(__name__)
+
+#: Seconds of pause after the first failure, doubled with each further one up to the last.
+_PAUSE: Final = (1.0, 60.0)
+
+
+class JwksCache:
+    """The key set at `url`, cached; a `KeySource`.
+
+    - One fetch at a time, in a task of its own, with an end to its duration (however slowly the
+      body drips) and size. A caller that goes away does not end it.
+    - Older than `soft_ttl`, the set is refreshed in the background while it goes on serving; older
+      than `hard_ttl`, it is not used any more.
+    - An unknown `kid` leads to one fetch in `unknown_kid_interval` at most, whatever comes of it.
+    - A failed fetch changes nothing but the time of the next.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        http: httpx.AsyncClient,
+        algorithms: frozenset[str],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        soft_ttl: float = 600,
+        hard_ttl: float = 24 * 3600,
+        deadline: float = 5,
+        max_bytes: int = 256 * 1024,
+        unknown_kid_interval: float = 30,
+    ) -> None:
+        """All times in seconds."""
+        self._url = httpx.URL(url)
+        self._http = http
+        self._algorithms = algorithms
+        self._clock = clock
+        self._soft_ttl = soft_ttl
+        self._hard_ttl = hard_ttl
+        self._deadline = deadline
+        self._max_bytes = max_bytes
+        self._unknown_kid_interval = unknown_kid_interval
+        self._keys = KeySet(())
+        self._fetched_at: float | None = None
+        self._next_for_unknown_kid = float("-inf")
+        self._failures = 0
+        self._not_before = float("-inf")
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def key(self, kid: str | None, algorithm: str) -> VerificationKey:
+        """See `KeySource`."""
+        had_keys = self._age() is not None
+        await self._load()
+        if had_keys and kid is not None and kid not in self._keys:
+            await self._look_again(kid)
+        return self._keys.get(kid, algorithm)
+
+    async def ready(self) -> bool:
+        """Whether there are keys to verify with; fetches them when there are none yet."""
+        try:
+            await self._load()
+        except KeysUnavailable:
+            return False
+        return True
+
+    async def close(self) -> None:
+        if self._fetching:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
+    async def _load(self) -> None:
+        """Make sure that there are keys. Raises `KeysUnavailable`."""
+        age = self._age()
+        if age is None or age > self._hard_ttl:
+            if self._clock() >= self._not_before:
+                await self._fetch()
+            age = self._age()
+            if age is None or age > self._hard_ttl:
+                raise KeysUnavailable(max(1.0, self._not_before - self._clock()))
+        elif age > self._soft_ttl and self._clock() >= self._not_before:
+            self._begin_fetch()
+
+    def _age(self) -> float | None:
+        return None if self._fetched_at is None else self._clock() - self._fetched_at
+
+    async def _look_again(self, kid: str) -> None:
+        """The issuer may have a new key: fetch, but not for every name that somebody makes up."""
+        if self._fetching is not None:
+            await self._fetch()
+        now = self._clock()
+        if kid not in self._keys and now >= max(self._next_for_unknown_kid, self._not_before):
+            self._next_for_unknown_kid = now + self._unknown_kid_interval
+            await self._fetch()
+        if kid not in self._keys and self._failures:
+            # Not invalid: the key may well be there, only we cannot see it now.
+            next_look = max(self._next_for_unknown_kid, self._not_before)
+            raise KeysUnavailable(max(1.0, next_look - self._clock()))
+
+    def _begin_fetch(self) -> asyncio.Task[None]:
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._refresh(), name="jwks")
+        return self._fetching
+
+    async def _fetch(self) -> None:
+        """Wait for the one fetch; who stops waiting does not stop it."""
+        await asyncio.shield(self._begin_fetch())
+
+    async def _refresh(self) -> None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                keys = await self._download()
+        except (httpx.HTTPError, ValueError, TimeoutError) as error:
+            self._failures += 1
+            least, most = _PAUSE
+            pause = min(most, least * 2.0 ** min(self._failures - 1, 10))
+            self._not_before = self._clock() + pause * random.uniform(0.75, 1.25)  # noqa: S311  jitter
+            log.warning("no keys from %s: %s (%s)", self._url, error, type(error).__name__)
+        else:
+            self._keys = keys
+            self._fetched_at = self._clock()
+            self._failures = 0
+            self._not_before = float("-inf")
+        finally:
+            self._fetching = None
+
+    async def _download(self) -> KeySet:
+        """Raises `ValueError` for an answer without a key that we can use."""
+        headers = {
+            "Accept": "application/jwk-set+json, application/json",
+            "Accept-Encoding": "identity",  # what arrives is as large as what is kept
+        }
+        body = bytearray()
+        async with self._http.stream(
+            "GET",
+            self._url,
+            headers=headers,
+            timeout=self._deadline,
+            follow_redirects=False,  # keys come from the host that was configured
+        ) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise ValueError(f"status {answer.status_code}")
+            async for piece in answer.aiter_raw():
+                body += piece
+                if len(body) > self._max_bytes:
+                    raise ValueError(f"more than {self._max_bytes} bytes")
+        keys = KeySet.from_jwks(parse_object(bytes(body)), self._algorithms)
+        if not len(keys):
+            raise ValueError("no usable key")
+        return keys

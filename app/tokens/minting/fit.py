@@ -1,0 +1,98 @@
+"""Whether the token that a provider returned is the one that was asked for.
+
+Providers drop custom claims, ignore requested scopes and fix lifetimes without saying so; what
+counts is the token that came back. Each message says what to change, and where.
+"""
+
+import math
+from collections.abc import Iterator
+
+from app.tokens.claims import BuildPrincipal, Claims
+from app.tokens.errors import KeysUnavailable, ProviderUnavailable, TokenError, UnfitToken
+from app.tokens.minting import MintedToken, MintRequest
+from app.tokens.verifier import Policy, Verifier
+
+
+async def accept(
+    verifier: Verifier, unverified_raw: str, request: MintRequest, *, asked_at: float
+) -> MintedToken:
+    """Verify a new token as the worker's calls will be, and check that it fits the request.
+
+    `asked_at` is when (seconds since the epoch) the provider was asked. Raises `UnfitToken`, or
+    `ProviderUnavailable` while the issuer's keys cannot be had.
+    """
+    try:
+        facts = await verifier.build(unverified_raw)
+    except KeysUnavailable as error:
+        raise ProviderUnavailable(str(error), error.retry_after) from None
+    except TokenError as error:
+        raise UnfitToken(await _why(verifier, unverified_raw, error)) from None
+    check_fit(facts, request, asked_at=asked_at)
+    return MintedToken(token=unverified_raw, facts=facts)
+
+
+def check_fit(facts: BuildPrincipal, request: MintRequest, *, asked_at: float) -> None:
+    """Raises `UnfitToken` unless the token is for this build and lasts."""
+    if facts.build_id != request.build_id or facts.user_id != request.user_id:
+        raise UnfitToken(
+            "the token was made for another build or user: something between here and the "
+            "provider caches its answers, or the provider does not take the claims from the request"
+        )
+    # Whole seconds: an issuer cuts its `iat` down to them. The margin for minting covers the rest.
+    lasts = facts.expires_at - math.floor(asked_at)
+    if lasts < request.lifetime:
+        raise UnfitToken(
+            f"the token lasts {lasts} s but this build needs {math.ceil(request.lifetime)} s: "
+            f"raise the token lifetime of API {facts.audience} at the provider to "
+            f"{_with_room(request.lifetime)} s or more, or lower BATON_MAX_BUILD_TIMEOUT, the "
+            "build's timeout, BATON_QUEUE_TTL or BATON_REPORT_WINDOW"
+        )
+
+
+def _with_room(seconds: float) -> int:
+    """The next full minute at least 30 s on, so that a slow clock does not spoil it."""
+    return math.ceil((seconds + 30) / 60) * 60
+
+
+async def _why(verifier: Verifier, unverified_raw: str, refusal: TokenError) -> str:
+    try:
+        claims = await verifier.claims(unverified_raw)
+    except TokenError as error:
+        return (
+            f"the provider's token is not accepted: {error}; see that BATON_ISSUER, "
+            "BATON_ALGORITHMS, BATON_MINT_AUDIENCE and the API's signing algorithm at the "
+            "provider agree, and that the clocks do"
+        )
+    return "; ".join(_differences(claims, verifier.policy)) or f"the token: {refusal}"
+
+
+def _differences(claims: Claims, policy: Policy) -> Iterator[str]:
+    wanted = " ".join(sorted(policy.delegated))
+    if claims.client_id not in policy.minting_clients:
+        yield (
+            f"the token is issued to client {claims.client_id!r}, not to the one that asked: set "
+            "BATON_MINT_CLIENT_ID to the client's id as the provider writes it into tokens"
+        )
+    elif claims.subject != claims.client_id + "@clients":
+        yield (
+            f"the token's sub is {claims.subject!r} instead of '{claims.client_id}@clients': the "
+            "provider does not mark it as a machine's"
+        )
+    if policy.minting_issuers is not None and claims.issuer not in policy.minting_issuers:
+        yield f"the token's issuer {claims.issuer!r} is not the one that mints build tokens"
+    if claims.audiences != (policy.mint_audience,):
+        yield (
+            f"the token is for {', '.join(claims.audiences)} instead of only "
+            f"{policy.mint_audience}: set BATON_MINT_AUDIENCE to the API's identifier"
+        )
+    if claims.scopes != policy.delegated:
+        yield (
+            f"the token has scope '{' '.join(sorted(claims.scopes))}' instead of exactly "
+            f"'{wanted}': grant the machine-to-machine application only {wanted} on this API"
+        )
+    for name in (policy.user_id_claim, policy.build_id_claim):
+        if not isinstance(claims.extra.get(name), str):
+            yield (
+                f"the token has no claim {name}: the Action that adds it is not deployed or does "
+                "not know this client, or BATON_CLAIM_NAMESPACE is another one"
+            )

@@ -1,0 +1,86 @@
+"""Build tokens signed with an own key: no provider, no round trip.
+
+The tokens are RFC 9068 access tokens of an issuer of their own; its keys are published so that
+others can verify them too.
+"""
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.contract.scopes import DELEGATED
+from app.tokens.keys import KeySource, StaticKeys
+from app.tokens.minting import MintedToken, MintRequest
+from app.tokens.minting.fit import accept
+from app.tokens.signing_key import SigningKey as SigningKey  # noqa: PLC0414  handed on
+from app.tokens.verifier import Policy, TrustedIssuer, Verifier
+
+
+class LocalMinter:
+    """A `TokenMinter`. The first key signs; all of them verify, so that tokens outlive a rotation:
+    put the new key first and keep the old one for as long as a token lasts."""
+
+    def __init__(
+        self,
+        keys: Sequence[SigningKey],
+        *,
+        issuer: str,
+        client_id: str,
+        audience: str,
+        namespace: str,
+        delegated: frozenset[str] = DELEGATED,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if len({key.kid for key in keys}) != len(keys) or not keys:
+            raise ValueError("one or more signing keys, all different")
+        self._keys = tuple(keys)
+        self._issuer = issuer
+        self._client_id = client_id
+        self._clock = clock
+        self._policy = Policy(
+            audience=audience,
+            mint_audience=audience,
+            namespace=namespace,
+            minting_clients=frozenset({client_id}),
+            delegated=delegated,
+        )
+        trusted = TrustedIssuer(
+            issuer=issuer,
+            keys=self.key_source(),
+            algorithms=frozenset(key.alg for key in keys),
+        )
+        self._verifier = Verifier([trusted], self._policy, clock=clock)
+
+    async def mint(self, request: MintRequest) -> MintedToken:
+        """See `TokenMinter`. Signing takes 0.3 ms at most (RS256) and happens in place."""
+        now = self._clock()
+        token = self._keys[0].sign(self._claims(request, now), typ="at+jwt")
+        return await accept(self._verifier, token, request, asked_at=now)
+
+    def _claims(self, request: MintRequest, now: float) -> dict[str, Any]:
+        """RFC 9068 §2.2, and whose build it is."""
+        return {
+            "iss": self._issuer,
+            "exp": math.ceil(now + request.lifetime),
+            "aud": self._policy.mint_audience,
+            "sub": f"{self._client_id}@clients",
+            "client_id": self._client_id,
+            "iat": math.floor(now),
+            "jti": secrets.token_urlsafe(16),
+            "scope": " ".join(sorted(self._policy.delegated)),
+            self._policy.user_id_claim: request.user_id,
+            self._policy.build_id_claim: request.build_id,
+        }
+
+    def jwks(self) -> dict[str, Any]:
+        """The JWK Set (RFC 7517 §5) to publish."""
+        return {"keys": [key.public_jwk() for key in self._keys]}
+
+    def key_source(self) -> KeySource:
+        """The same keys, for a `Verifier`."""
+        return StaticKeys(key.verification_key() for key in self._keys)
+
+    async def close(self) -> None:
+        """Nothing was opened."""

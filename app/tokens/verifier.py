@@ -1,0 +1,240 @@
+"""Whether a token is good, and for what: one path for every token, then two kinds of it.
+
+Which kind a token is, follows from who obtained it: a machine (client credentials) or a person's
+application. The rules of the two exclude each other (RFC 8725 §3.12): no token passes both `user`
+and `build`, whatever claims it carries.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.tokens.claims import (
+    BuildPrincipal,
+    Claims,
+    UnverifiedToken,
+    UserPrincipal,
+    audiences,
+    identifier,
+    numeric_date,
+    scopes,
+)
+from app.tokens.errors import InsufficientScope, InvalidToken, WrongKind
+from app.tokens.keys import KEY_TYPES, KeySource
+
+#: `typ` of an RFC 9068 access token, lower case, without `application/` (RFC 7515 §4.1.9).
+_ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105
+
+#: What Auth0's own dialect says, or nothing. Any other explicit type is some other kind of JWT
+#: (an ID token's logout, a DPoP proof, a security event) and no access token (RFC 8725 §3.11).
+_PLAIN: Final = frozenset({None, "jwt"})
+
+#: RFC 9068 §2.2. `aud`, `iss`, `exp`, `iat` and `sub` are required in either dialect.
+_REQUIRED_BY_9068: Final = ("client_id", "jti")
+
+
+#: Auth0's mark for tokens that a client obtained for itself.
+_CLIENT_CREDENTIALS: Final = "client-credentials"
+_CLIENT_SUBJECT: Final = "@clients"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrustedIssuer:
+    """An issuer, by the exact spelling of its `iss`, and what its signatures look like."""
+
+    issuer: str
+    keys: KeySource
+    algorithms: frozenset[str]
+
+    def __post_init__(self) -> None:
+        wrong = self.algorithms - KEY_TYPES.keys()
+        if wrong or not self.algorithms:
+            raise ValueError(f"algorithms not to be trusted: {sorted(wrong) or 'none given'}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """Whom tokens have to be for, and which ones may name a build."""
+
+    audience: str
+    mint_audience: str
+    namespace: str  #: prefix of the claims `user_id` and `build_id`
+    minting_clients: frozenset[str]
+    delegated: frozenset[str]  #: the scope of a build token, exactly
+    leeway: float = 30.0  #: seconds by which clocks may disagree
+    minting_issuers: frozenset[str] | None = None  #: None: any trusted one
+
+    @property
+    def user_id_claim(self) -> str:
+        return self.namespace + "user_id"
+
+    @property
+    def build_id_claim(self) -> str:
+        return self.namespace + "build_id"
+
+
+class Verifier:
+    """Safe to call from any number of tasks at once."""
+
+    def __init__(
+        self,
+        issuers: Sequence[TrustedIssuer],
+        policy: Policy,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.policy = policy
+        self._issuers = {trusted.issuer: trusted for trusted in issuers}
+        self._clock = clock
+        if len(self._issuers) != len(issuers):
+            raise ValueError("the same issuer twice: its keys would be ambiguous")
+
+    async def user(self, raw: str) -> UserPrincipal:
+        """The user behind a token. Raises any `TokenError`."""
+        claims = await self.claims(raw)
+        if self._is_machine(claims):
+            raise WrongKind("this call takes a user's token, not a machine's")
+        if self.policy.audience not in claims.audiences:
+            raise InvalidToken("the token is for another audience")
+        return UserPrincipal(
+            user_id=claims.subject,
+            scopes=claims.scopes,
+            client_id=claims.client_id,
+            expires_at=claims.expires_at,
+        )
+
+    async def build(self, raw: str) -> BuildPrincipal:
+        """The build behind a token. Raises any `TokenError`."""
+        claims = await self.claims(raw)
+        if not self._is_minted(claims):
+            raise WrongKind("this call takes a build token, as a worker gets it with its build")
+        policy = self.policy
+        if claims.audiences != (policy.mint_audience,):
+            raise InvalidToken("the token is for another audience")
+        if not claims.scopes >= policy.delegated:
+            raise InsufficientScope(
+                policy.delegated, "the build token lacks the scope that a build token has"
+            )
+        if claims.scopes != policy.delegated:
+            raise InsufficientScope(
+                policy.delegated, "a build token carries its one scope and no other"
+            )
+        return BuildPrincipal(
+            user_id=identifier(claims.extra, policy.user_id_claim),
+            build_id=identifier(claims.extra, policy.build_id_claim),
+            client_id=claims.client_id,
+            issuer=claims.issuer,
+            audience=policy.mint_audience,
+            scope=" ".join(sorted(claims.scopes)),
+            issued_at=claims.issued_at,
+            expires_at=claims.expires_at,
+            token_id=claims.token_id,
+        )
+
+    async def claims(self, raw: str) -> Claims:
+        """What a token of either kind says, checked but for its kind. Raises any `TokenError`."""
+        token = UnverifiedToken.parse(raw)
+        trusted = self._trusted(token.unverified_payload.get("iss"))
+        alg, kid, rfc_9068 = _header(token.unverified_header, trusted.algorithms)
+        key = await trusted.keys.key(kid, alg)
+        if not key.verify(token.signing_input, token.signature):
+            raise InvalidToken("the token's signature is wrong")
+        return self._checked(token.unverified_payload, trusted, token.token_id, rfc_9068=rfc_9068)
+
+    def _trusted(self, unverified_issuer: object) -> TrustedIssuer:
+        """RFC 9068 §4: compared to the letter; only that issuer's keys are looked at."""
+        trusted = (
+            self._issuers.get(unverified_issuer) if isinstance(unverified_issuer, str) else None
+        )
+        if trusted is None:
+            raise InvalidToken("the token's issuer is not trusted here")
+        return trusted
+
+    def _checked(
+        self, signed: Mapping[str, Any], trusted: TrustedIssuer, token_id: str, *, rfc_9068: bool
+    ) -> Claims:
+        now, leeway = self._clock(), self.policy.leeway
+        expires_at = numeric_date(signed, "exp")
+        issued_at = numeric_date(signed, "iat")
+        if now >= expires_at + leeway:
+            raise InvalidToken("the token has expired")
+        if issued_at > now + leeway or (
+            "nbf" in signed and numeric_date(signed, "nbf") > now + leeway
+        ):
+            raise InvalidToken("the token is not valid yet")
+        if "cnf" in signed:  # RFC 9449 §7.2, RFC 8705 §3: not to be taken from a bearer
+            raise InvalidToken("the token is bound to a key, and bearer tokens are taken here")
+        if rfc_9068:
+            for name in _REQUIRED_BY_9068:
+                identifier(signed, name)
+        meant_for = audiences(signed)
+        if {self.policy.audience, self.policy.mint_audience}.isdisjoint(meant_for):
+            raise InvalidToken("the token is for another audience")
+        if not isinstance(signed.get("gty", ""), str):
+            raise InvalidToken("the claim gty is not usable")
+        return Claims(
+            token_id=token_id,
+            issuer=trusted.issuer,
+            subject=identifier(signed, "sub"),
+            audiences=meant_for,
+            scopes=scopes(signed),
+            client_id=_client(signed),
+            issued_at=int(issued_at),
+            expires_at=int(expires_at),
+            extra=signed,
+        )
+
+    def _is_machine(self, claims: Claims) -> bool:
+        """Whether a client got this token for itself (RFC 9700 §4.15: it must not pass for a
+        user, whatever it calls itself)."""
+        return (
+            claims.client_id in self.policy.minting_clients
+            or claims.extra.get("gty") == _CLIENT_CREDENTIALS
+            or claims.subject.endswith(_CLIENT_SUBJECT)
+            or claims.subject == claims.client_id
+        )
+
+    def _is_minted(self, claims: Claims) -> bool:
+        """Whether this token's claims about a build are ours: only minting clients may make them,
+        and only for themselves. Everything that passes here is a machine's, see `_is_machine`."""
+        issuers = self.policy.minting_issuers
+        return (
+            claims.client_id in self.policy.minting_clients
+            and claims.subject == claims.client_id + _CLIENT_SUBJECT
+            and claims.extra.get("gty", _CLIENT_CREDENTIALS) == _CLIENT_CREDENTIALS
+            and (issuers is None or claims.issuer in issuers)
+        )
+
+
+def _header(
+    unverified: Mapping[str, Any], algorithms: frozenset[str]
+) -> tuple[str, str | None, bool]:
+    """`alg`, `kid`, and whether the token follows RFC 9068.
+
+    Keys that the header brings or points to (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
+    """
+    alg, kid, typ = unverified.get("alg"), unverified.get("kid"), unverified.get("typ")
+    if not isinstance(alg, str) or alg not in algorithms:  # case-sensitive, RFC 7515 §4.1.1
+        raise InvalidToken("the token's algorithm is not accepted")
+    if "crit" in unverified or "b64" in unverified:  # RFC 7515 §4.1.11, RFC 7797 §7
+        raise InvalidToken("the token's header demands extensions that are not understood")
+    if "kid" in unverified and not isinstance(kid, str):
+        raise InvalidToken("the token's kid is not a string")
+    if "typ" in unverified and not isinstance(typ, str):
+        raise InvalidToken("the token's typ is not a string")
+    kind = typ.lower().removeprefix("application/") if isinstance(typ, str) else None
+    if kind == _ACCESS_TOKEN:
+        return alg, kid, True
+    if kind in _PLAIN:
+        return alg, kid, False
+    raise InvalidToken("the token's typ is not that of an access token")
+
+
+def _client(signed: Mapping[str, Any]) -> str:
+    """RFC 9068's `client_id`, or `azp` in Auth0's dialect; where both are, they agree."""
+    names = [name for name in ("client_id", "azp") if name in signed]
+    clients = {identifier(signed, name) for name in names}
+    if len(clients) != 1:
+        raise InvalidToken("the token does not say for which client it was issued")
+    return clients.pop()

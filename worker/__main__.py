@@ -1,0 +1,89 @@
+"""`python -m worker`: a Celery worker that runs builds, until it is told to stop."""
+
+import logging
+import os
+import sys
+import warnings
+
+from celery.exceptions import SecurityWarning
+
+from app.contract.environment import SettingsError
+from worker.celery_app import create_celery, quieten
+from worker.checkout import Checkout
+from worker.errors import SandboxFailed
+from worker.runner import Tools
+from worker.sandbox import Limits
+from worker.sandbox.choice import choose
+from worker.sandbox.hidden import hide_this_process
+from worker.settings import WorkerSettings
+from worker.tasks import BuildIdFilter, register
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(build_id)s]: %(message)s"
+
+
+def main() -> int:
+    """Returns the exit code: 2 for a wrong setting or a sandbox that does not work."""
+    try:
+        settings = WorkerSettings.from_env(os.environ)
+        _log_to_stderr(settings.log_level)
+        hide_this_process()
+        tools = _tools(settings)
+    except (SettingsError, SandboxFailed) as error:
+        sys.stderr.write(f"baton worker: {error}\n")
+        return 2
+    # Builds never run as root (the sandbox sees to it), and there is no pickle here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    app = create_celery(settings)
+    register(app, tools)
+    worker = app.Worker(
+        hostname=f"baton@{settings.worker_name}",
+        concurrency=settings.worker_concurrency,
+        pool="prefork",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    logging.getLogger(__name__).info(
+        "sandbox %s, %d builds at once", tools.sandbox.name, settings.worker_concurrency
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.addFilter(BuildIdFilter())
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    quieten()
+
+
+def _tools(settings: WorkerSettings) -> Tools:
+    return Tools(
+        api_url=settings.api_url,
+        sandbox=choose(
+            settings.sandbox,
+            development=settings.development,
+            network=settings.sandbox_network,
+            limits=Limits(
+                memory_bytes=settings.sandbox_memory,
+                processes=settings.sandbox_processes,
+                file_bytes=settings.sandbox_file_size,
+            ),
+            workspaces=settings.workspaces,
+            run_as=settings.sandbox_user,
+        ),
+        checkout=Checkout(
+            protocols=settings.git_protocols,
+            ssh_key=settings.git_ssh_key,
+            ssh_known_hosts=settings.git_ssh_known_hosts,
+        ),
+        worker_name=settings.worker_name,
+        network=settings.sandbox_network,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

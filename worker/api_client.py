@@ -1,0 +1,228 @@
+"""The worker's calls to the API, each repeated until there is a verdict or no time is left.
+
+A verdict is only what the API itself said: an answer of the contract's shape, or problem details
+with a code of ours. A 403, 404 or 502 of something in between, an HTML page, a redirect or silence
+is noise, and is tried again.
+"""
+
+import logging
+import random
+import re
+import threading
+import time
+from typing import Final, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from app.contract import paths
+from app.contract.problems import MEDIA_TYPE, Code, Problem
+from app.contract.runs import (
+    LEASE_HEADER,
+    Claim,
+    ClaimRequest,
+    Directive,
+    LogEnd,
+    Message,
+    Progress,
+    Result,
+)
+from worker.errors import LeaseLost, ReportImpossible, RunError
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Message)
+
+_CONNECT_TIMEOUT: Final = 5.0  #: seconds
+_ANSWER_TIMEOUT: Final = 15.0
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 5.0
+#: An API that has not yet fetched a rotated key says `invalid-token` for up to half a minute.
+_KEY_PATIENCE: Final = 45.0
+_MAX_ANSWER: Final = 4 * 1024 * 1024  #: bytes; the largest is a claim with its spec
+
+#: What ends the run for good.
+_LOST: Final = frozenset(
+    {
+        Code.MISSING_TOKEN, Code.SUPERSEDED_TOKEN, Code.INSUFFICIENT_SCOPE, Code.WRONG_TOKEN_KIND,
+        Code.WRONG_BUILD, Code.NOT_FOUND, Code.HELD_BY_ANOTHER, Code.LEASE_LOST, Code.BUILD_FINAL,
+        Code.RESULT_CONFLICT,
+    }
+)  # fmt: skip
+
+#: What a repetition can cure.
+_PASSING: Final = frozenset({Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE})
+
+
+class SendFrom(RunError):
+    """The API wants the log from byte `end` on (412, 416)."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        super().__init__(f"the API's log ends at byte {end}")
+
+
+class LogIsFull(RunError):
+    """The API takes no more log for this attempt; it has `end` bytes."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        super().__init__(f"the log is full at byte {end}")
+
+
+class Noise(RunError):
+    """No verdict. `retry_after` in seconds, where the answer named it."""
+
+    def __init__(self, detail: str, retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail)
+
+
+class Appended(LogEnd, Directive):
+    """The answer to a log append."""
+
+
+class RunApi:
+    """One build's calls; may be used from several threads.
+
+    Every call raises `LeaseLost` when the API says that the build is not this worker's any more.
+    """
+
+    def __init__(self, *, api_url: str, build_id: str, token: str) -> None:
+        self._build_id = build_id
+        self._lease: dict[str, str] = {}
+        self._stopped = threading.Event()
+        self._http = httpx.Client(
+            base_url=api_url.rstrip("/"),
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(_ANSWER_TIMEOUT, connect=_CONNECT_TIMEOUT),
+            follow_redirects=False,
+        )
+
+    def close(self) -> None:
+        """Ends the waits of calls that are being repeated, too."""
+        self._stopped.set()
+        self._http.close()
+
+    def claim(self, request: ClaimRequest, *, deadline: float) -> Claim:
+        """Claim the build, until `deadline` (monotonic). Later calls carry its lease."""
+        claim = self._until(
+            deadline,
+            "POST",
+            paths.CLAIM,
+            Claim,
+            content=request.model_dump_json().encode(),
+        )
+        self._lease = {LEASE_HEADER: claim.lease_id}
+        return claim
+
+    def renew(self, progress: Progress | None) -> Directive:
+        """A heartbeat, or with `progress` the steps so far; once. Raises `Noise`."""
+        if progress is None:
+            return self._once("POST", paths.HEARTBEAT, Directive)
+        return self._once(
+            "PUT", paths.BUILD, Directive, content=progress.model_dump_json().encode()
+        )
+
+    def append_log(self, offset: int, data: bytes) -> Appended:
+        """Send log bytes, once. Raises `SendFrom`, `LogIsFull`, `Noise`."""
+        return self._once(
+            "PATCH",
+            paths.LOG,
+            Appended,
+            content=data,
+            headers={
+                "Content-Range": f"bytes {offset}-{offset + len(data) - 1}/*",
+                "Content-Type": "application/octet-stream",
+            },
+        )
+
+    def report(self, result: Result, *, deadline: float) -> None:
+        """Report the end, until `deadline`. Raises `SendFrom` when the log is not all there."""
+        self._until(
+            deadline, "PUT", paths.BUILD, Directive, content=result.model_dump_json().encode()
+        )
+
+    def _until(
+        self, deadline: float, method: str, path: str, model: type[M], *, content: bytes
+    ) -> M:
+        """Repeat a call until there is a verdict. Raises `ReportImpossible` at the deadline."""
+        pause = _FIRST_PAUSE
+        distrusted_since: float | None = None
+        while True:
+            try:
+                return self._once(method, path, model, content=content)
+            except InvalidToken as error:
+                distrusted_since = distrusted_since or time.monotonic()
+                if time.monotonic() - distrusted_since > _KEY_PATIENCE:
+                    raise
+                noise = Noise(str(error))
+            except Noise as error:
+                noise = error
+            wait = min(
+                max(pause * random.uniform(0.7, 1.3), noise.retry_after),  # noqa: S311  jitter
+                deadline - time.monotonic(),
+            )
+            if wait <= 0 or self._stopped.wait(wait):
+                raise ReportImpossible(f"no verdict from the API in time: {noise}")
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        model: type[M],
+        *,
+        content: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> M:
+        try:
+            answer = self._http.request(
+                method,
+                paths.of(path, self._build_id),
+                content=content,
+                headers={"Content-Type": "application/json", **self._lease, **(headers or {})},
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+            # RuntimeError: the client was closed meanwhile.
+            raise Noise(f"{method} {path}: {type(error).__name__}") from None
+        return verdict(answer, model)
+
+
+class InvalidToken(LeaseLost):
+    """The API does not take the token; perhaps only until it has the issuer's new keys."""
+
+
+def verdict(answer: httpx.Response, model: type[M]) -> M:
+    """What an answer says. Raises `LeaseLost`, `SendFrom`, `LogIsFull`, or `Noise`."""
+    noise = Noise(f"status {answer.status_code}", _retry_after(answer))
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if len(answer.content) > _MAX_ANSWER:
+        raise noise
+    try:
+        if answer.is_success and media_type == "application/json":
+            return model.model_validate_json(answer.content)
+        if not answer.is_error or media_type != MEDIA_TYPE:
+            raise noise
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError:
+        raise noise from None
+    code = problem.code
+    if code is None or code in _PASSING or problem.status != answer.status_code:
+        raise noise
+    if code is Code.INVALID_TOKEN:
+        raise InvalidToken(code)
+    if code in _LOST:
+        raise LeaseLost(code)
+    if code in {Code.LOG_GAP, Code.LOG_INCOMPLETE} and problem.end is not None:
+        raise SendFrom(problem.end)
+    if code is Code.LOG_FULL and problem.end is not None:
+        raise LogIsFull(problem.end)
+    # The API understood this call and will refuse it each time: nothing that waiting cures.
+    raise LeaseLost(f"{code}: {problem.detail}")
+
+
+def _retry_after(answer: httpx.Response) -> float:
+    """Seconds (RFC 9110 §10.2.3), bounded; dates are rare and not worth a clock's error."""
+    value = answer.headers.get("retry-after", "")
+    return min(60.0, float(value)) if re.fullmatch(r"\d{1,6}", value) else 0.0

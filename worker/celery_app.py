@@ -1,0 +1,78 @@
+"""Celery, set up for builds that take hours.
+
+The store is the truth and a message only a hint: messages are acknowledged early, so that none is
+ever redelivered while its build runs, and none is held back by a worker that is busy. What a dead
+worker takes with it is found by the API's watch.
+"""
+
+import logging
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from celery import Celery
+from celery.signals import worker_process_init
+from kombu import Queue
+
+from app.contract import queue as wire
+from worker.sandbox.hidden import die_with_parent, hide_this_process
+from worker.settings import WorkerSettings
+
+#: Seconds after which Redis gives an unacknowledged message to somebody else. With early
+#: acknowledgement none is unacknowledged for longer than its receipt takes; ten days is beyond any
+#: build all the same.
+_REDELIVERY: Final = 10 * 24 * 3600
+
+_SOCKET_TIMEOUT: Final = 10  #: seconds
+
+#: Their DEBUG lines hold whole messages, the token included.
+_TALKATIVE: Final = ("celery", "kombu", "amqp")
+
+
+def create_celery(settings: WorkerSettings) -> Celery:
+    app = Celery("baton", broker=settings.broker, set_as_current=False)
+    app.conf.update(
+        task_queues=[Queue(wire.QUEUE)],
+        task_default_queue=wire.QUEUE,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=False,
+        task_ignore_result=True,
+        task_send_sent_event=False,
+        worker_send_task_events=False,
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        # A build goes on when the broker is away; the API hears of it, not Celery.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # `inspect` and `control` would let whoever writes to the broker command the worker.
+        worker_enable_remote_control=False,
+        worker_redirect_stdouts=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=_transport_options(settings.broker),
+    )
+    worker_process_init.connect(_begin_pool_process, weak=False)
+    return app
+
+
+def quieten() -> None:
+    """Keep Celery and its libraries above DEBUG, whatever level was asked for."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
+
+
+def _begin_pool_process(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
+    """A pool process must not outlive the worker, nor be looked into by builds."""
+    die_with_parent()
+    hide_this_process()
+
+
+def _transport_options(broker_url: str) -> dict[str, Any]:
+    if not urlsplit(broker_url).scheme.startswith("redis"):
+        return {}
+    return {
+        "visibility_timeout": _REDELIVERY,
+        "socket_connect_timeout": _SOCKET_TIMEOUT,
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+    }

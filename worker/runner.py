@@ -1,0 +1,345 @@
+"""The story of one build, from its message to its result."""
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from app.contract.runs import Claim, ClaimRequest, Directive, Progress, Result, StepReport
+from app.contract.spec import Step
+from app.contract.status import Reason, Status, StepStatus
+from worker.api_client import RunApi, SendFrom
+from worker.checkout import Checkout, without_credentials
+from worker.errors import (
+    BuildEnded,
+    Cancelled,
+    CheckoutFailed,
+    LeaseLost,
+    ReportImpossible,
+    RunError,
+    SandboxFailed,
+    StepFailed,
+    TimedOut,
+)
+from worker.heartbeat import Heartbeat, Orders
+from worker.logs import LogShipper, LogSpool
+from worker.sandbox import Command, Process, Sandbox, Workspace
+
+log = logging.getLogger(__name__)
+
+#: Seconds in which a claim is tried; the API gives a build that nobody claims to somebody else.
+_CLAIM_WINDOW: Final = 600.0
+#: Seconds between looks at the API's orders while a command runs.
+_LOOK: Final = 0.1
+#: Seconds for the last output of a command whose processes are all gone.
+_DRAIN: Final = 10.0
+#: Bytes of a command's output that are kept at hand, for messages.
+_TAIL: Final = 8192
+
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tools:
+    """What runs builds in this process; made once."""
+
+    api_url: str
+    sandbox: Sandbox
+    checkout: Checkout
+    worker_name: str
+    network: bool  #: whether steps may use the network
+
+
+def run_build(tools: Tools, build_id: str, token: str) -> None:
+    """Claim, build, report. What goes wrong is on the build's record, or is the watch's to find."""
+    with closing(RunApi(api_url=tools.api_url, build_id=build_id, token=token)) as api:
+        request = ClaimRequest(
+            nonce=secrets.token_urlsafe(24), worker=f"{tools.worker_name}:{os.getpid()}"
+        )
+        try:
+            claim = api.claim(request, deadline=time.monotonic() + _CLAIM_WINDOW)
+        except LeaseLost as error:
+            log.info("not ours to run: %s", error)
+            return
+        except ReportImpossible as error:
+            log.warning("not claimed: %s", error)
+            return
+        log.info("claimed, attempt %d", claim.attempt)
+        with closing(Run(tools, api, claim)) as run:
+            run.to_the_end()
+
+
+class Run:
+    """A claimed build on this worker."""
+
+    def __init__(self, tools: Tools, api: RunApi, claim: Claim) -> None:
+        self._tools = tools
+        self._api = api
+        self._claim = claim
+        self._deadline = time.monotonic() + claim.timeout
+        self._commit: str | None = None
+        self._steps = [StepReport(name=step.name) for step in claim.spec.steps]
+        self._orders = Orders()
+        if claim.cancel:
+            self._orders.heard(Directive(cancel=True, lease_seconds=claim.lease_seconds))
+        self._spool = LogSpool(claim.log_limit)
+        self._shipper = LogShipper(
+            spool=self._spool,
+            api=api,
+            offset=claim.log_offset,
+            heard=self._orders.heard,
+            lost=self._orders.lose,
+        )
+        self._heartbeat = Heartbeat(
+            api=api,
+            orders=self._orders,
+            lease_seconds=claim.lease_seconds,
+            progress=self._progress,
+        )
+        self._shipper.start()
+        self._heartbeat.start()
+
+    def close(self) -> None:
+        self._heartbeat.stop()
+        self._shipper.stop()
+        self._spool.close()
+
+    def to_the_end(self) -> None:
+        try:
+            ended = self._outcome()
+            self._report(*ended)
+        except LeaseLost as error:
+            log.warning("the build is not ours any more: %s", error)
+        except ReportImpossible as error:
+            log.error("the result could not be delivered: %s", error)  # noqa: TRY400  no traceback
+        else:
+            log.info("ended: %s", ended[0])
+
+    # ── building ──────────────────────────────────────────────────────────────────────────────
+
+    def _outcome(self) -> tuple[Status, Reason | None, str | None]:
+        """Build, and put what came of it into the words of the contract. Raises `LeaseLost`."""
+        try:
+            self._build()
+        except LeaseLost:
+            raise
+        except (BuildEnded, SandboxFailed) as error:
+            self._note(str(error))
+            return (*_status(error), str(error))
+        except Exception:
+            # A door: whatever it is, the build ends, and its user hears that it was not theirs.
+            log.exception("the worker failed")
+            return Status.ERRORED, Reason.WORKER_FAILED, "the worker met an error of its own"
+        return Status.SUCCEEDED, None, None
+
+    def _build(self) -> None:
+        claim = self._claim
+        with self._workspace(f"{claim.build_id}-{claim.attempt}") as workspace:
+            if claim.spec.source is not None:
+                shown = without_credentials(claim.spec.source.git)
+                self._say(f"==> checkout {shown}")
+                self._commit = self._tools.checkout.run(
+                    claim.spec.source, workspace, PATH, lambda c: self._execute(c, workspace)
+                )
+                self._heartbeat.tell()
+            for index, step in enumerate(claim.spec.steps):
+                self._step(index, step, workspace)
+
+    @contextmanager
+    def _workspace(self, name: str) -> Iterator[Workspace]:
+        workspace = self._tools.sandbox.workspace(name)
+        try:
+            yield workspace
+        finally:
+            self._tools.sandbox.remove(workspace)
+
+    def _step(self, index: int, step: Step, workspace: Workspace) -> None:
+        self._say(f"==> {step.name}")
+        self._update(
+            index,
+            status=StepStatus.RUNNING,
+            started_at=datetime.now(UTC),
+            log_offset=self._claim.log_offset + self._spool.size,
+        )
+        status, exit_code = StepStatus.CANCELLED, None
+        try:
+            command = Command(
+                argv=("/bin/sh", "-e"),
+                script=step.run,
+                env=self._environment(step, workspace),
+                cwd=workspace.source,
+                network=self._tools.network,
+            )
+            exit_code, _ = self._execute(command, workspace, step)
+            status = StepStatus.SUCCEEDED if exit_code == 0 else StepStatus.FAILED
+        except TimedOut:
+            status = StepStatus.TIMED_OUT
+            raise
+        except SandboxFailed:
+            status = StepStatus.FAILED
+            raise
+        finally:
+            self._update(index, status=status, exit_code=exit_code, finished_at=datetime.now(UTC))
+        if exit_code:
+            raise StepFailed(step.name, exit_code)
+
+    def _environment(self, step: Step, workspace: Workspace) -> dict[str, str]:
+        source = self._claim.spec.source
+        return {
+            "PATH": PATH,
+            "HOME": str(workspace.home),
+            "TMPDIR": str(workspace.tmp),
+            "LANG": "C.UTF-8",
+            "USER": "build",
+            "LOGNAME": "build",
+            "SHELL": "/bin/sh",
+            **self._claim.spec.env,
+            **step.env,
+            "CI": "true",
+            "BATON": "true",
+            "BATON_BUILD_ID": self._claim.build_id,
+            "BATON_ATTEMPT": str(self._claim.attempt),
+            "BATON_COMMIT": self._commit or "",
+            "BATON_REF": (source.ref if source else None) or "",
+        }
+
+    def _execute(
+        self, command: Command, workspace: Workspace, step: Step | None = None
+    ) -> tuple[int, bytes]:
+        """Run a command to its end; returns its exit status and the end of what it printed.
+
+        Raises `Cancelled`, `TimedOut`, `LeaseLost` when it was ended from here.
+        """
+        self._check_orders()
+        started = time.monotonic()
+        process = self._tools.sandbox.start(command, workspace)
+        pump = _Pump(process.output, self._spool)
+        try:
+            while (status := process.wait(_LOOK)) is None:
+                self._check_orders()
+                self._check_time(started, step)
+        except (Cancelled, TimedOut):
+            self._end_politely(process)
+            raise
+        finally:
+            process.close()
+            pump.finish(_DRAIN)
+        return status, pump.tail
+
+    def _check_orders(self) -> None:
+        if self._orders.lost:
+            raise self._orders.lost
+        if self._orders.cancel:
+            raise Cancelled("the build was cancelled")
+
+    def _check_time(self, started: float, step: Step | None) -> None:
+        now = time.monotonic()
+        if now >= self._deadline:
+            raise TimedOut(None, self._claim.spec.timeout or self._claim.timeout)
+        if step is not None and step.timeout is not None and now - started >= step.timeout:
+            raise TimedOut(step.name, step.timeout)
+
+    def _end_politely(self, process: Process) -> None:
+        """SIGTERM, and time to act on it; `close` kills what is left."""
+        process.terminate()
+        end = time.monotonic() + self._claim.kill_grace
+        while process.wait(_LOOK) is None and time.monotonic() < end:
+            if self._orders.lost:
+                return
+
+    # ── telling ───────────────────────────────────────────────────────────────────────────────
+
+    def _say(self, line: str) -> None:
+        self._spool.append(f"{line}\n".encode())
+
+    def _note(self, line: str) -> None:
+        self._say(f"[{line}]")
+
+    def _update(self, index: int, **changes: object) -> None:
+        self._steps[index] = self._steps[index].model_copy(update=changes)
+        self._heartbeat.tell()
+
+    def _progress(self) -> Progress:
+        return Progress(steps=list(self._steps), commit=self._commit)
+
+    def _report(self, status: Status, reason: Reason | None, message: str | None) -> None:
+        """Deliver log and result. Raises `LeaseLost`, `ReportImpossible`."""
+        deadline = time.monotonic() + self._claim.report_window
+        steps = [
+            step.model_copy(update={"status": StepStatus.SKIPPED})
+            if step.status is StepStatus.PENDING
+            else step
+            for step in self._steps
+        ]
+        while True:
+            self._flush(deadline)
+            length = self._shipper.position
+            result = Result(
+                status=status,
+                reason=reason,
+                message=message[:2000] if message else None,
+                steps=steps,
+                commit=self._commit,
+                log_length=self._claim.log_offset + length,
+                log_sha256=self._spool.sha256(length),
+            )
+            try:
+                self._api.report(result, deadline=deadline)
+            except SendFrom as error:
+                self._shipper.rewind(error.end)
+            else:
+                return
+
+    def _flush(self, deadline: float) -> None:
+        try:
+            self._shipper.flush(deadline)
+        except ReportImpossible:
+            if self._orders.lost:
+                raise self._orders.lost from None
+            raise
+
+
+class _Pump:
+    """Moves a command's output into the spool, from a thread of its own."""
+
+    def __init__(self, fd: int, spool: LogSpool) -> None:
+        self._fd = fd
+        self._spool = spool
+        self.tail = b""
+        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while data := os.read(self._fd, 64 * 1024):
+            self._spool.append(data)
+            self.tail = (self.tail + data)[-_TAIL:]
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the end of the output; nobody is left who could write."""
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            log.warning("output is still open although every process is gone")
+        else:
+            os.close(self._fd)
+
+
+def _status(error: RunError) -> tuple[Status, Reason]:
+    match error:
+        case StepFailed():
+            return Status.FAILED, Reason.STEP_FAILED
+        case TimedOut(step=None):
+            return Status.TIMED_OUT, Reason.BUILD_TIMED_OUT
+        case TimedOut():
+            return Status.TIMED_OUT, Reason.STEP_TIMED_OUT
+        case Cancelled():
+            return Status.CANCELLED, Reason.CANCELLED
+        case CheckoutFailed():
+            return Status.ERRORED, Reason.CHECKOUT_FAILED
+        case _:
+            return Status.ERRORED, Reason.SANDBOX_FAILED

@@ -1,0 +1,240 @@
+"""The `bubblewrap` sandbox: each command in namespaces of its own, made by an unprivileged bwrap.
+
+No privileges, no other process, no network unless the command is given it, and of the host's files
+only what `root_fs.py` lists. When the worker is root, bwrap itself is started as the build user, so
+that not even a flaw in it begins with root's rights.
+
+The chain of processes is: worker → bwrap → a shell, pid 1 of the namespace → prlimit, which becomes
+the command. The kernel kills the namespace when its pid 1 ends; pid 1 ends with bwrap, and bwrap
+with the *thread* that called `start` (`--die-with-parent`, PR_SET_PDEATHSIG), and so with the
+worker, by whatever means it ends. The command does not begin when the worker was killed before that
+was in force: the shell's first word finds nobody to read it. The shell is there because bwrap's own
+pid 1 (without `--as-pid-1`) is left to the host's init when bwrap ends, for many containers as a
+zombie per command.
+
+Limits: `processes` is counted in the user namespace, hence for each command by itself, from Linux
+5.14 on. Memory is limited for each process, not for all together.
+Signals that the worker ignores stay ignored in the command; Celery's pool ignores SIGINT.
+"""
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import ExitStack
+from typing import Final
+
+from worker.errors import SandboxFailed
+from worker.sandbox import Command, Limits, Process, Workspace, child, root_fs, tree
+from worker.sandbox.child import Child
+from worker.sandbox.pipes import memory_file, pipe
+from worker.sandbox.rlimits import rlimits
+from worker.sandbox.workspaces import Workspaces
+
+#: First byte on the output pipe, taken off it again: the sandbox is set up. Without it, what is
+#: there are bwrap's own words on why it is not.
+_READY: Final = b"\n"
+#: The shell's own remarks ("Killed") do not belong in the command's output; and without the last
+#: word, some shells do not fork for the command, which would then be a pid 1 that ignores signals.
+#: The variables are bwrap's and the shell's own; the command's environment is the one given.
+_INIT: Final = (
+    "/bin/sh",
+    "-c",
+    'exec 2>/dev/null; unset PWD OLDPWD SHLVL; echo && ("$@" 2>&1); exit $?',
+    "sh",
+)
+
+_START: Final = 30.0  #: seconds for bwrap to set up; it takes about 0.01 on an idle machine
+_END: Final = 30.0  #: seconds for a killed namespace to be gone
+
+_MOST_WORDS: Final = 16384  #: bytes read of what bwrap says before it is ready
+
+_INNER_PID: Final = re.compile(rb'"child-pid": *(\d+)')
+
+
+class Bubblewrap:
+    """Implements `Sandbox`."""
+
+    name = "bubblewrap"
+
+    def __init__(self, limits: Limits, workspaces: Workspaces) -> None:
+        """Raises `SandboxFailed` when bwrap or prlimit is not installed."""
+        self._bwrap = _program("bwrap", "bubblewrap")
+        self._workspaces = workspaces
+        self._memory_bytes = limits.memory_bytes
+        found = rlimits(limits)
+        self._prlimit = (
+            _program("prlimit", "util-linux"),
+            f"--as={found.address_space}:{found.address_space}",
+            f"--nproc={found.processes}:{found.processes}",
+            f"--fsize={found.file_size}:{found.file_size}",
+            f"--nofile={found.open_files}:{found.open_files}",
+            "--core=0:0",
+        )
+
+    def workspace(self, name: str) -> Workspace:
+        return Workspace(root=self._workspaces.make(name), inside=root_fs.BUILD)
+
+    def start(self, command: Command, workspace: Workspace) -> Process:
+        self._workspaces.restore(workspace.root, "tmp")
+        argv = list(command.argv)
+        if command.script is not None:
+            name = self._workspaces.write_script(workspace.root, command.script)
+            argv.append(str(workspace.inside / name))
+        with ExitStack() as ours, ExitStack() as theirs:
+            output, their_output = pipe(ours, theirs)
+            info, their_info = pipe(ours, theirs)
+            files: list[int] = []
+            arguments = [
+                *self._namespaces(command, their_info),
+                *self._file_system(command, workspace, theirs, files),
+            ]
+            for name, value in command.env.items():
+                arguments += ["--setenv", name, value]
+            given = memory_file(theirs, b"".join(os.fsencode(each) + b"\0" for each in arguments))
+            try:
+                popen = subprocess.Popen(
+                    [self._bwrap, "--args", str(given), "--", *_INIT, *self._prlimit, "--", *argv],
+                    stdin=subprocess.DEVNULL, stdout=their_output, stderr=their_output,
+                    env={}, cwd="/", umask=0o022, pass_fds=(given, their_info, *files),
+                    start_new_session=True, **self._workspaces.user.identity,
+                )  # fmt: skip
+            except OSError as error:
+                raise SandboxFailed(f"cannot start bwrap: {error}") from error
+            theirs.close()
+            confined = Confined(Child(popen), output)
+            ours.pop_all()
+        try:
+            confined.begin(info)
+        except BaseException:
+            confined.close()
+            os.close(output)
+            raise
+        finally:
+            os.close(info)
+        return confined
+
+    def remove(self, workspace: Workspace) -> None:
+        self._workspaces.remove(workspace.root)
+
+    def _namespaces(self, command: Command, info: int) -> list[str]:
+        return [
+            "--unshare-all",
+            *(["--share-net"] if command.network else []),
+            "--as-pid-1",
+            "--die-with-parent",
+            "--new-session",
+            "--clearenv",
+            *("--hostname", "baton"),
+            *("--uid", str(root_fs.UID), "--gid", str(root_fs.UID)),
+            *("--info-fd", str(info)),
+            *("--chdir", str(command.cwd)),
+        ]
+
+    def _file_system(
+        self, command: Command, workspace: Workspace, theirs: ExitStack, files: list[int]
+    ) -> list[str]:
+        """Arguments for the file system; descriptors that they name go into `files`."""
+        arguments = root_fs.system()
+        for path, content in root_fs.USER_FILES:
+            files.append(memory_file(theirs, content.encode()))
+            arguments += ["--perms", "0644", "--file", str(files[-1]), path]
+        return arguments + root_fs.command_part(
+            workspace.root, command.readable, self._memory_bytes
+        )
+
+
+class Confined:
+    """Implements `Process`: bwrap, and pid 1 of the namespace that it made."""
+
+    def __init__(self, bwrap: Child, output: int) -> None:
+        self._bwrap = bwrap
+        self._output = output
+        self._first: int | None = None  #: pid 1 of the namespace, by its pid out here
+        self._first_fd: int | None = None  #: its pidfd
+        self._status: int | None = None
+        self._closed = False
+
+    @property
+    def output(self) -> int:
+        return self._output
+
+    def begin(self, info: int) -> None:
+        """Return when the namespace is set up. Raises `SandboxFailed`, with bwrap's own words."""
+        end = time.monotonic() + _START
+        found = _INNER_PID.search(_read_until(info, b"}", end))
+        if found:
+            self._first = int(found[1])
+            with contextlib.suppress(ProcessLookupError):
+                self._first_fd = os.pidfd_open(self._first)
+        said = _read_until(self._output, _READY, end, at_most=1)
+        if said != _READY:
+            said += _read_until(self._output, None, end)
+            why = said.decode(errors="replace").strip() or "it said nothing"
+            raise SandboxFailed(f"bubblewrap could not set up the sandbox: {why}")
+
+    def wait(self, timeout: float) -> int | None:
+        """As in `Process`; nothing of the command is left once there is a status."""
+        if self._status is None and not self._closed:
+            status = self._bwrap.wait(timeout)
+            if status is not None:
+                self._end_namespace()
+                self._status = status
+        return self._status
+
+    def terminate(self) -> None:
+        """As in `Process`. pid 1 is left out: it has to wait for the command."""
+        if self._first is not None and not self._closed and self._status is None:
+            tree.send(tree.descendants(self._first), signal.SIGTERM)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        # pid 1 first, so that bwrap is still there to reap it.
+        self._end_namespace()
+        self._bwrap.signal(signal.SIGKILL)
+        ended = self._bwrap.wait(_END)
+        if ended is None:
+            raise SandboxFailed(f"bwrap did not end within {_END:g} s of SIGKILL")
+        if self._status is None:
+            self._status = ended
+        if self._first_fd is not None:
+            os.close(self._first_fd)
+        self._bwrap.release()
+
+    def _end_namespace(self) -> None:
+        """Kill pid 1, and with it all others; return when the last of them is gone."""
+        if self._first_fd is not None:
+            child.send(self._first_fd, signal.SIGKILL)
+            if not child.ended(self._first_fd, _END):
+                raise SandboxFailed(f"processes of the command were left after {_END:g} s")
+
+
+def _program(name: str, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise SandboxFailed(f"{name} is not installed (package {package})")
+    return path
+
+
+def _read_until(fd: int, mark: bytes | None, end: float, *, at_most: int = 4096) -> bytes:
+    """What comes from a pipe until `mark` is among it, the pipe ends, or it is `end` (monotonic);
+    `at_most` bytes at a time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    found = b""
+    while mark is None or mark not in found:
+        if not poll.poll(max(0, (end - time.monotonic()) * 1000)):
+            break
+        more = os.read(fd, at_most)
+        if not more:
+            break
+        found += more
+        if len(found) >= _MOST_WORDS:
+            break
+    return found

@@ -1,0 +1,29 @@
+"""What a worker process does at its start so that builds cannot look into it nor outlive it."""
+
+import os
+import signal
+
+from worker.sandbox import prctl
+
+
+def hide_this_process() -> None:
+    """Keep processes of the same user out of this one: no /proc/<pid>/environ, mem, fd, no ptrace.
+
+    Holds for the forks of this process too, and ends with an exec. The files below /proc/self
+    belong to root afterwards, so this process may no longer open most of them itself; and it leaves
+    no core dump. Raises `OSError` when the kernel refuses.
+    """
+    prctl.set_dumpable(dumpable=False)
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """SIGKILL for this process as soon as its parent is gone, however that came about.
+
+    `parent` is the parent's pid as known before the fork; by default, the parent of now. The kernel
+    acts on the end of the *thread* that forked this process: call it only where that thread lives
+    as long as the parent does. Raises `OSError` when the kernel refuses.
+    """
+    expected = os.getppid() if parent is None else parent
+    prctl.set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != expected:  # it ended before the kernel was told
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,110 @@
+"""The file system that a build in bubblewrap sees, as arguments to bwrap.
+
+    /usr /bin /lib* /sbin      the host's, read-only
+    /etc                       a user list of our own; the host's certificates, name service and
+                               linker cache, read-only; nothing else of the host's
+    /proc /dev                 of the sandbox's own namespaces; /dev/shm is of limited size
+    /build                     the workspace; /tmp and /var/tmp are its tmp/
+    further paths              read-only, where the command is given any
+
+All else does not exist, and nothing outside /build and /dev/shm can be written.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from worker.errors import SandboxFailed
+
+BUILD: Final = Path("/build")
+
+_TMP, _VAR_TMP, _SHM = "/tmp", "/var/tmp", "/dev/shm"  # noqa: S108  mount points inside
+
+#: The build's user inside. Not 65534: all that belongs to users from outside shows as that one.
+UID: Final = 1000
+
+_SYSTEM: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+#: What programs cannot do without, on the distributions that we know. Keys and configuration of the
+#: host's own services stay outside: /etc/ssl/private, /etc/ssh, /etc/gitconfig, …
+_ETC: Final = (
+    "alternatives",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "hosts",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "nsswitch.conf",
+    "pki/ca-trust/extracted",
+    "pki/tls/certs",
+    "protocols",
+    "resolv.conf",
+    "services",
+    "ssl/cert.pem",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "timezone",
+)
+
+#: Files that are made inside: path and content.
+USER_FILES: Final = (
+    (
+        "/etc/passwd",
+        f"build:x:{UID}:{UID}:build:/build/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    ),
+    ("/etc/group", f"build:x:{UID}:\nnogroup:x:65534:\n"),
+)
+
+
+def system() -> list[str]:
+    """The part that is the same for every command on this host."""
+    return [
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        *_system_links(),
+        *("--perms", "0755", "--dir", "/etc"),
+        *_etc(),
+    ]
+
+
+def command_part(root: Path, readable: Iterable[Path], shm_bytes: int) -> list[str]:
+    """The part that differs from command to command; comes after `system()`."""
+    arguments = ["--proc", "/proc", "--dev", "/dev"]
+    arguments += ["--size", str(shm_bytes), "--tmpfs", _SHM, "--remount-ro", "/dev"]
+    arguments += ["--bind", str(root), str(BUILD), "--bind", str(root / "tmp"), _TMP]
+    arguments += ["--dir", "/run", "--dir", "/var", "--symlink", "../tmp", _VAR_TMP]
+    for path in readable:
+        _refuse_links(root, path)
+        arguments += ["--ro-bind", str(path), str(path)]
+    return [*arguments, "--remount-ro", "/"]
+
+
+def _system_links() -> Iterable[str]:
+    for name in _SYSTEM:
+        path = Path("/") / name
+        if path.is_symlink():
+            yield from ("--symlink", str(path.readlink()), str(path))
+        elif path.is_dir():
+            yield from ("--ro-bind", str(path), str(path))
+
+
+def _etc() -> Iterable[str]:
+    for name in _ETC:
+        path = Path("/etc") / name
+        if path.exists():
+            yield from ("--ro-bind", str(path), str(path))
+
+
+def _refuse_links(root: Path, path: Path) -> None:
+    """A mount point below /tmp or /build lies in the build's own directory. Where an earlier step
+    has put a link in the way, bwrap would follow it while it still sees the host's file system."""
+    for top, behind in ((Path(_TMP), root / "tmp"), (BUILD, root)):
+        if path.is_relative_to(top):
+            parts = path.relative_to(top).parts
+            for depth in range(1, len(parts) + 1):
+                if behind.joinpath(*parts[:depth]).is_symlink():
+                    raise SandboxFailed(f"the build has put a link in the way of {path}")

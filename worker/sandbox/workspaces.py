@@ -1,0 +1,139 @@
+"""The directory below which builds have their own, and what the worker does in those.
+
+    /tmp/baton-<uid>/              the worker's, 0711: may be entered, cannot be listed
+        bld_…-k3v9x2ab/            the build's own from here on, 0700
+            source/ home/ tmp/
+            script-91f3…           a step's script, 0400
+
+Steps of a build can put anything into its directory, symbolic links included: what the worker does
+there, it does relative to open directories and without following a link.
+"""
+
+import os
+import re
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from worker.errors import SandboxFailed
+from worker.sandbox.deletion import delete_tree
+from worker.sandbox.user import BuildUser
+
+FOLDERS: Final = ("source", "home", "tmp")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Workspaces:
+    """Makes, fills and deletes the directories of builds that run as `user`."""
+
+    def __init__(self, folder: Path | None, user: BuildUser) -> None:
+        """Use `folder`, by default `baton-<uid>` in the system's directory for temporary files.
+
+        Raises `SandboxFailed` when it cannot be used safely.
+        """
+        default = Path(tempfile.gettempdir()) / f"baton-{os.geteuid()}"
+        self.folder = (default if folder is None else folder).absolute()
+        self.user = user
+        try:
+            self._secure()
+        except OSError as error:
+            raise SandboxFailed(f"cannot use {self.folder} for workspaces: {error}") from error
+
+    def make(self, name: str) -> Path:
+        """A new directory with `FOLDERS` in it, all of them the build user's and nobody else's."""
+        if not _NAME.match(name):
+            raise SandboxFailed(f"{name!r} cannot be part of a directory's name")
+        try:
+            root = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+            for each in (*(root / folder for folder in FOLDERS), root):
+                each.mkdir(mode=0o700, exist_ok=True)
+                each.chmod(0o700)
+                if self.user.other:
+                    os.chown(each, self.user.uid, self.user.gid)
+        except OSError as error:
+            raise SandboxFailed(f"cannot make a workspace: {error}") from error
+        return root
+
+    def write_script(self, root: Path, script: str) -> str:
+        """Write a file in `root` that only the build user can read; returns its name there."""
+        name = f"script-{secrets.token_hex(8)}"
+        try:
+            folder = os.open(root, _FOLDER)
+            try:
+                file = os.open(name, _NEW_FILE, 0o400, dir_fd=folder)
+                with os.fdopen(file, "w", encoding="utf-8", errors="surrogateescape") as text:
+                    if self.user.other:
+                        os.fchown(file, self.user.uid, self.user.gid)
+                    text.write(script)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise SandboxFailed(f"cannot write the script: {error}") from error
+        return name
+
+    def restore(self, root: Path, name: str) -> None:
+        """Have a real directory `name` in `root` again, whatever a step has put there instead."""
+        try:
+            folder = os.open(root, _FOLDER)
+            try:
+                try:
+                    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                except FileNotFoundError:
+                    pass
+                else:
+                    if stat.S_ISDIR(found.st_mode):
+                        return
+                    os.unlink(name, dir_fd=folder)
+                os.mkdir(name, 0o700, dir_fd=folder)
+                if self.user.other:
+                    os.chown(
+                        name,
+                        self.user.uid,
+                        self.user.gid,
+                        dir_fd=folder,
+                        follow_symlinks=False,
+                    )
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise SandboxFailed(f"cannot restore {name}/: {error}") from error
+
+    def remove(self, root: Path) -> None:
+        """Delete what `make` returned; safe to call twice. Raises `SandboxFailed`."""
+        if root.parent != self.folder:
+            raise SandboxFailed(f"{root} is not a workspace of {self.folder}")
+        try:
+            delete_tree(root)
+        except OSError as error:
+            raise SandboxFailed(f"cannot delete the workspace: {error}") from error
+
+    def _secure(self) -> None:
+        """Have `folder`, and be sure that it is ours, and that the build user can pass through."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(mode=0o711)
+        except FileExistsError:
+            if self.folder.is_symlink():
+                raise SandboxFailed(f"{self.folder} is a symbolic link, not a directory") from None
+        fd = os.open(self.folder, _FOLDER)
+        try:
+            owner = os.fstat(fd).st_uid
+            if owner != os.geteuid():
+                raise SandboxFailed(
+                    f"{self.folder} belongs to uid {owner}, not to the worker (uid {os.geteuid()})"
+                )
+            os.fchmod(fd, 0o711)
+        finally:
+            os.close(fd)
+        if self.user.other:
+            for each in self.folder.resolve().parents:
+                if not self.user.may_enter(each):
+                    raise SandboxFailed(
+                        f"builds run as uid {self.user.uid}, which may not enter {each}:"
+                        f" put the workspaces elsewhere than {self.folder}"
+                    )

@@ -1,0 +1,101 @@
+"""The settings of a worker: the broker, the API's address, and what builds may use."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from app.contract.environment import FromEnvironment, HttpUrl, SettingsError, Words
+
+_PROTOCOLS: Final = {"https", "ssh", "http", "file"}
+_UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def _size(value: object) -> object:
+    if isinstance(value, str):
+        found = re.fullmatch(r"(\d+)([KMG]?)i?B?", value.strip(), re.IGNORECASE)
+        if not found:
+            raise ValueError("must be a size like 512M or 4G")
+        return int(found[1]) * _UNITS[found[2].upper()]
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+
+
+class WorkerSettings(FromEnvironment):
+    broker_url: SecretStr | None = Field(
+        default=None, description="Celery's broker; default: `BATON_REDIS_URL`."
+    )
+    redis_url: SecretStr | None = Field(default=None, description="The broker, if not set apart.")
+    api_url: HttpUrl = Field(description="Where the worker reaches the API; never in a message.")
+    worker_name: str = Field(
+        default_factory=lambda: os.uname().nodename,
+        pattern=r"^[\w.-]{1,64}$",
+        description="The worker's name on builds; default: the host's.",
+    )
+    worker_concurrency: Annotated[int, Field(ge=1)] = Field(
+        default=2, description="Builds that this worker runs at once."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="How much is logged."
+    )
+
+    sandbox: Literal["bubblewrap", "process", "auto"] = Field(
+        default="auto", description="What builds run in; see docs/operations.md."
+    )
+    sandbox_network: bool = Field(
+        default=False, description="Whether builds may use the network in the bubblewrap sandbox."
+    )
+    sandbox_memory: Size = Field(
+        default=4 * 1024**3, description="Memory of each process of a build (`512M`, `4G`)."
+    )
+    sandbox_processes: Annotated[int, Field(ge=1)] = Field(
+        default=512, description="Processes and threads of a build at once."
+    )
+    sandbox_file_size: Size = Field(
+        default=4 * 1024**3, description="Size of the largest file that a build may write."
+    )
+    sandbox_user: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Numeric user id that builds run as when the worker is root; default: nobody.",
+    )
+    workspaces: Path | None = Field(
+        default=None,
+        description="Directory for checkouts; default: `baton-<uid>` below the temporary files.",
+    )
+
+    git_protocols: Words = Field(
+        default=("https", "ssh"),
+        description="Protocols that sources may use: `https`, `ssh`, `http`, `file`.",
+    )
+    git_ssh_key: Path | None = Field(
+        default=None, description="Private key for `ssh` sources; read by git alone."
+    )
+    git_ssh_known_hosts: Path | None = Field(
+        default=None, description="Host keys for `ssh` sources; an unknown host is refused."
+    )
+    development: bool = Field(
+        default=False, description="Set by `baton dev`: `auto` may fall back to `process`."
+    )
+
+    def check(self) -> None:
+        if self.broker_url is None and self.redis_url is None:
+            raise SettingsError("BATON_BROKER_URL is not set: the worker waits for builds there")
+        wrong = sorted(set(self.git_protocols) - _PROTOCOLS)
+        if wrong or not self.git_protocols:
+            raise SettingsError(
+                f"BATON_GIT_PROTOCOLS: {', '.join(wrong) or 'nothing'} cannot be allowed; choose "
+                f"from {', '.join(sorted(_PROTOCOLS))}"
+            )
+        for name in ("git_ssh_key", "git_ssh_known_hosts"):
+            path: Path | None = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise SettingsError(f"BATON_{name.upper()}: there is no file {path}")
+
+    @property
+    def broker(self) -> str:
+        url = self.broker_url or self.redis_url
+        return url.get_secret_value() if url else ""
