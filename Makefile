@@ -36,7 +36,7 @@ lint: $(VENV)/.test ## Style, format, types and the floor plan
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.test ## Measure speed under load
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.submit
 
 clean: ## Remove the environment, caches and what `make dev` kept
 	rm -rf $(VENV) .baton build dist *.egg-info .*_cache .hypothesis

@@ -29,11 +29,25 @@ def place() -> Iterator[Path]:
         shutil.rmtree(above)
 
 
-def sandbox_of(name: Name, workspaces: Path, limits: Limits = LIMITS) -> Sandbox:
+def sandbox_of(
+    name: Name, workspaces: Path, limits: Limits = LIMITS, *, run_as: int | None = None
+) -> Sandbox:
     """The sandbox of that name, builds running as nobody if the tests run as root."""
     if name == "bubblewrap":
         needs("bwrap")
-    return choose(name, development=True, network=True, limits=limits, workspaces=workspaces)
+    return choose(
+        name,
+        development=True,
+        network=True,
+        limits=limits,
+        workspaces=workspaces,
+        run_as=run_as,
+    )
+
+
+def user_of_this_run() -> int | None:
+    """A uid that no other test run uses, if the tests run as root: for what is counted per user."""
+    return 100_000 + os.getpid() if os.geteuid() == 0 else None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from app.contract.environment import SettingsError
 from worker.celery_app import create_celery, quieten
@@ -33,6 +33,8 @@ def main() -> int:
         return 2
     # Builds never run as root (the sandbox sees to it), and there is no pickle here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    # About a setting that is set, and about messages acknowledged late, which none is.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     app = create_celery(settings)
     register(app, tools)
     worker = app.Worker(

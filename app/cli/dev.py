@@ -1,6 +1,7 @@
 """`baton dev`: everything on one machine, in one terminal."""
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -47,13 +48,22 @@ class _Terminal:
 
     def ready(self, stack: Stack) -> None:
         self._starting = False
-        options = "" if stack.api_url == DEFAULT_API else f"BATON_API_URL={stack.api_url} "
-        token = f"{options}BATON_TOKEN=$({options}baton token --user ann)"
+        baton = _program()
+        lines = [
+            f"  export BATON_TOKEN=$({baton} token --user ann)",
+            f"  {baton} submit --run 'echo hello' --follow",
+        ]
+        if stack.api_url != DEFAULT_API:
+            lines.insert(0, f"  export BATON_API_URL={stack.api_url}")
         where = f"API {stack.api_url}   issuer {stack.issuer}"
         with self._lock:
             click.secho(f"\nBaton is ready:  {where}   (Ctrl-C ends all of it)", bold=True)
-            click.echo(f"  export {token}")
-            click.echo("  baton submit --run 'echo hello' --follow\n")
+            click.echo("\n".join([*lines, ""]))
+
+
+def _program() -> str:
+    """How this program is called here: by its name, where that is on the PATH."""
+    return "baton" if shutil.which("baton") else os.path.relpath(sys.argv[0])
 
 
 @click.command("dev", short_help="Run everything on this machine, in one terminal.")
@@ -93,7 +103,10 @@ def dev_command(port: int, issuer_port: int | None, data: Path, workers: int) ->
     try:
         with Stack(place, supervisor, os.environ, terminal.progress) as stack:
             terminal.ready(stack)
-            supervisor.watch()
+            try:
+                supervisor.watch()
+            finally:
+                click.echo("baton: stopping; Ctrl-C again does it at once", err=True)
     except Interrupted:
         click.echo("baton: everything is stopped", err=True)
     except (StackError, StartFailed) as error:

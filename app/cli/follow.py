@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from app.cli.lines import Lines
+from app.cli.lines import Lines, neutral
 from app.cli.views import duration, elapsed, mark, outcome
 from app.client import BatonClient, ClientError
 from app.contract.builds import BuildView
@@ -24,6 +24,7 @@ DETACHED: Final = 130
 
 #: Seconds between looks at the build while its log scrolls by.
 _LOOK: Final = 1.0
+_FIRST_LOOK: Final = 0.2
 
 
 def follow(client: BatonClient, build: BuildView, *, start: int = 0) -> int:
@@ -176,7 +177,9 @@ class _Screen:
                 left.set()
 
     def _look(self, wait: Callable[[float], bool]) -> None:
-        while not wait(_LOOK):
+        pause = _FIRST_LOOK
+        while not wait(pause):
+            pause = _LOOK
             try:
                 self._build = self._client.show(self._build.id)
             except ClientError as error:
@@ -185,17 +188,18 @@ class _Screen:
     def _status(self) -> Group | Text:
         build = self._build
         parts = [mark(build.status)]
+        took = elapsed(build)
+        if took is not None:
+            parts.append(Text(duration(took), style="bright_black"))
         running = [n for n, step in enumerate(build.steps) if step.status is StepStatus.RUNNING]
         if running:
             step = build.steps[running[0]]
             took = elapsed(step)
-            parts.append(Text(f"step {running[0] + 1} of {len(build.steps)}", style="bright_black"))
-            parts.append(Text(step.name) + Text(f" {duration(took)}" if took else ""))
-        took = elapsed(build)
-        if took is not None:
-            parts.append(Text(f"in all {duration(took)}", style="bright_black"))
-        elif build.message:
-            parts.append(Text(build.message, style="yellow"))
+            number = f"step {running[0] + 1} of {len(build.steps)}"
+            parts.append(Text(f"{number}, {duration(took)}" if took else number))
+            parts.append(Text(neutral(step.name), style="bold"))
+        elif build.message and not build.status.final:
+            parts.append(Text(neutral(build.message), style="yellow"))
         if self._trouble:
             parts.append(Text(self._trouble, style="yellow"))
         frame = self._spinner.render(self._console.get_time())

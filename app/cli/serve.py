@@ -10,6 +10,7 @@ import click
 import uvicorn
 from starlette.applications import Starlette
 
+from app.cli.log_format import LogFormat
 from app.cli.privacy import forbid_inspection
 from app.main import create_app, create_issuer
 from app.settings import IssuerSettings, Settings
@@ -19,8 +20,6 @@ log = logging.getLogger(__name__)
 #: Seconds that open answers (followed logs) get when the server is told to stop; their readers come
 #: back to where they were.
 _GRACE: Final = 3
-
-_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 log_level = click.option(
     "--log-level",
@@ -74,7 +73,9 @@ def worker_command(arguments: tuple[str, ...]) -> None:
 
 def _serve(app: Starlette, host: str, port: int, *, level: str, access_log: bool) -> None:
     forbid_inspection()
-    logging.basicConfig(level=level.upper(), format=_FORMAT)
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormat())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     for chatty in ("httpx", "uvicorn.error"):  # each request made, each stage of the start
         logging.getLogger(chatty).setLevel(logging.WARNING)
     config = uvicorn.Config(

@@ -20,8 +20,9 @@ from app.contract import paths
 
 #: Seconds for a Python server to come up, on a slow and busy machine.
 _START: Final = 60
-#: Seconds between SIGTERM and SIGKILL: the worker has builds to stop and to report.
-_WORKER_GRACE: Final = 20
+#: Seconds between SIGTERM and SIGKILL. A build that takes longer than the worker's is given to a
+#: worker again by the next stack that uses the same data.
+_WORKER_GRACE: Final = 10
 _SERVER_GRACE: Final = 8
 
 #: Runs a module of ours: -P, because the directory we are in may have an `app` of its own.
@@ -158,6 +159,9 @@ class Stack:
         own.setdefault("BATON_GIT_PROTOCOLS", "https,ssh,http,file")
         own["BATON_API_URL"] = self.api_url
         own["BATON_WORKER_CONCURRENCY"] = str(self._place.workers)
+        # Its line "ready" is of this level; more is welcome.
+        if own.get("BATON_LOG_LEVEL") != "debug":
+            own["BATON_LOG_LEVEL"] = "info"
         argv = [*_PYTHON, "worker"]
         child = self._supervisor.start("worker", argv, own, grace=_WORKER_GRACE)
         self._supervisor.wait_ready(

@@ -1,5 +1,6 @@
 """The embedded store: the best Redis server that this machine has, private to `baton dev`."""
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -26,12 +27,10 @@ _NONE: Final = (
 )
 
 
-#: Who the worker is to this server, and all that it may touch: Celery's keys and channels.
+#: Who the worker is to this server, and all that it may touch: Celery's keys, and no channel.
 _WORKER: Final = "worker"
-_WORKER_RULES: Final = (
-    f"~{QUEUE}* ~_kombu* ~unacked* ~celery* ~*.pidbox* &/0.* +@all -@admin -@dangerous"
-)
-#: The first version whose rules can name channels.
+_WORKER_RULES: Final = f"~{QUEUE}* ~_kombu.* ~unacked* resetchannels +@all -@admin -@dangerous"
+#: The first version whose rules know of channels.
 _CHANNEL_RULES: Final = (6, 2)
 
 
@@ -58,7 +57,8 @@ def choose(data: Path) -> StoreServer:
         config = _config(port, password, data)
         url = broker_url = f"redis://:{password}@127.0.0.1:{port}/0"
         if _version(program) >= _CHANNEL_RULES:
-            config += f"user {_WORKER} on >{for_workers} {_WORKER_RULES}\n"
+            digest = hashlib.sha256(for_workers.encode()).hexdigest()
+            config += f"user {_WORKER} on #{digest} {_WORKER_RULES}\n"
             broker_url = f"redis://{_WORKER}:{for_workers}@127.0.0.1:{port}/0"
         return StoreServer(
             name=Path(program).name,

@@ -95,7 +95,7 @@ def listing(builds: Iterable[BuildView], console: Console) -> None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in ("build", "status", "age", "took", "what"):
-        table.add_column(head, no_wrap=head != "what")
+        table.add_column(head, no_wrap=True)
     for build in builds:
         took = elapsed(build)
         table.add_row(

@@ -20,6 +20,7 @@ from tests.sandboxed import (
     read_until,
     run,
     sandbox_of,
+    user_of_this_run,
     workspace_in,
 )
 from tests.waiting import wait_until
@@ -249,7 +250,7 @@ def test_a_daemon_is_gone_after_close(sandbox: Sandbox, workspace: Workspace) ->
 
 def test_a_fork_bomb_is_bounded_and_gone_after_close(name: Name, workspaces: Path) -> None:
     limits = Limits(memory_bytes=1 << 30, processes=60, file_bytes=1 << 30)
-    sandbox = sandbox_of(name, workspaces, limits)
+    sandbox = sandbox_of(name, workspaces, limits, run_as=user_of_this_run())
     marker = new_marker()
     bomb = f": {marker}; bomb() {{ bomb & bomb & wait; bomb; }}; echo ready; bomb 2>/dev/null"
     with workspace_in(sandbox) as workspace:
@@ -257,7 +258,7 @@ def test_a_fork_bomb_is_bounded_and_gone_after_close(name: Name, workspaces: Pat
         with closing(sandbox.start(what, workspace)) as process:
             read_until(process, "ready")
             wait_until("it has spread", lambda: len(processes_with(marker)) > 20)
-            # What others run as the same user meanwhile may add to it in `process`.
+            # Without root, what else the user runs meanwhile plays a part in `process`.
             assert len(processes_with(marker)) <= 2 * limits.processes
         assert processes_with(marker) == []
         os.close(process.output)

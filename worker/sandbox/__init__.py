@@ -72,7 +72,7 @@ class Process(Protocol):
 
     def wait(self, timeout: float) -> int | None:
         """The exit status of the command's first process (128 + n for signal n), or None when it
-        still runs after `timeout` seconds."""
+        still runs after `timeout` seconds. Raises `SandboxFailed` when the status was lost."""
         ...
 
     def terminate(self) -> None:

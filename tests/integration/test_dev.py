@@ -1,0 +1,166 @@
+"""`baton dev` as people use it, and as it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.integration.dev_process import BATON, Dev, assert_gone, descendants, environment
+from tests.needs import missing
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """A stack that tests leave as they found it."""
+    with Dev(tmp_path_factory.mktemp("dev") / "data") as process:
+        yield process.wait_ready()
+
+
+def environ_of(pid: int) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/environ").read_text()
+    return dict(item.split("=", 1) for item in text.split("\0") if "=" in item)
+
+
+def test_the_lines_that_it_prints_lead_to_a_build(dev: Dev) -> None:
+    token = dev.token()
+
+    done = dev.baton("submit", "--run", "echo hello", "--follow", token=token)
+
+    assert done.returncode == 0, done.stderr
+    assert "hello" in done.stdout
+
+
+def test_no_secret_is_on_a_command_line_and_none_that_mints_is_with_the_worker(dev: Dev) -> None:
+    if os.geteuid() != 0:
+        missing("only root may read the environment of the parts")
+    api, worker = environ_of(dev.part("api")), environ_of(dev.part("worker"))
+
+    secrets = {api["BATON_MINT_CLIENT_SECRET"], api["BATON_REDIS_URL"], worker["BATON_BROKER_URL"]}
+    for line in descendants(dev.process.pid).values():
+        assert not any(secret in line for secret in secrets)
+    assert "BATON_MINT_CLIENT_SECRET" not in worker
+    assert "BATON_REDIS_URL" not in worker
+    for part in ("api", "issuer", "worker"):
+        # What is not dumpable belongs to root, whoever runs it: of use where that is not root.
+        assert Path(f"/proc/{dev.part(part)}/environ").stat().st_uid == 0
+
+
+def test_the_worker_can_reach_its_messages_but_not_the_store(dev: Dev) -> None:
+    if os.geteuid() != 0:
+        missing("only root may read the environment of the parts")
+    url = environ_of(dev.part("worker"))["BATON_BROKER_URL"]
+    if "//worker:" not in url:
+        missing("this Redis is too old for rules that tell worker and store apart")
+
+    with redis.Redis.from_url(url) as client:
+        assert client.llen("baton.builds") == 0
+        for forbidden in (
+            lambda: client.hgetall("{baton}:build:x"),
+            lambda: client.publish("{baton}:work", ""),
+            lambda: client.eval("return redis.call('GET', '{baton}:turn')", 0),
+            client.flushall,
+            lambda: client.config_get("requirepass"),
+        ):
+            with pytest.raises(redis.exceptions.ResponseError):
+                forbidden()
+
+
+def test_a_second_one_on_the_same_data_is_refused(dev: Dev, tmp_path: Path) -> None:
+    data = next(
+        Path(path).parent
+        for path in (os.readlink(f"/proc/{dev.process.pid}/fd/{fd}")
+                     for fd in os.listdir(f"/proc/{dev.process.pid}/fd"))
+        if path.endswith("/lock")
+    )  # fmt: skip
+
+    done = subprocess.run(
+        [BATON, "dev", "--port", "0", "--data", str(data)],
+        env=environment(), cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"baton: {data} is in use by another baton dev (process {dev.process.pid}): stop that one, "
+        "or choose another directory with --data and other ports with --port\n"
+    )
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        done = subprocess.run(
+            [BATON, "dev", "--port", str(port), "--data", str(tmp_path / "data")],
+            env=environment(), check=False, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert done.returncode == 1
+    assert f"port {port} cannot be used" in done.stderr
+    assert "--port" in done.stderr
+
+
+def test_ctrl_c_stops_worker_first_and_store_last_and_the_builds_are_kept(tmp_path: Path) -> None:
+    with Dev(tmp_path / "data") as first:
+        first.wait_ready()
+        token = first.token()
+        build_id = first.baton("submit", "--run", "true", "-f", token=token).stderr.split()[0]
+        below = descendants(first.process.pid)
+
+        first.process.send_signal(signal.SIGINT)
+
+        assert first.process.wait(60) == 0
+        assert_gone(below)
+        ended = [first.output.find(word) for word in ("Warm shutdown", "User requested shutdown")]
+        assert -1 < ended[0] < ended[1]
+        assert "killed" not in first.output
+
+    with Dev(tmp_path / "data", BATON_ISSUER="ignored") as second:
+        second.wait_ready()
+        listed = second.baton("list", token=second.token())
+        assert listed.stdout.split("\t")[:2] == [build_id, "succeeded"]
+
+
+def test_kill_9_leaves_nobody_behind_not_even_a_build(tmp_path: Path) -> None:
+    with Dev(tmp_path / "data") as dev:
+        dev.wait_ready()
+        dev.baton("submit", "--run", "exec sleep 1234.5", token=dev.token())
+        wait_until(
+            "the build runs",
+            lambda: any("sleep 1234.5" in line for line in descendants(dev.process.pid).values()),
+        )
+        below = descendants(dev.process.pid)
+        assert len(below) >= 5
+
+        dev.process.kill()
+        dev.process.wait(20)
+
+        assert_gone(below)
+
+
+@pytest.mark.parametrize("part", ["store", "issuer", "api", "worker"])
+def test_the_death_of_a_part_is_told_and_ends_the_rest(part: str, tmp_path: Path) -> None:
+    with Dev(tmp_path / "data") as dev:
+        dev.wait_ready()
+        below = descendants(dev.process.pid)
+
+        os.kill(dev.part(part), signal.SIGKILL)
+
+        assert dev.process.wait(60) == 1
+        assert f"baton: {part} was killed by SIGKILL" in dev.output
+        assert_gone(below)
+
+
+def test_a_part_that_does_not_start_is_told_with_its_words(tmp_path: Path) -> None:
+    with Dev(tmp_path / "data", BATON_LEASE="nonsense") as dev:
+        assert dev.process.wait(60) == 1
+
+        assert "baton: api exited with 2, after:" in dev.output
+        assert "BATON_LEASE" in dev.output.rpartition("after:")[2]
