@@ -146,7 +146,9 @@ class Settings(FromEnvironment):
         description="Origins of the SPAs that may call the API; spaces or commas between.",
     )
     development: bool = Field(
-        default=False, description="Set by `baton dev`: allows plain http to other hosts."
+        default=False,
+        description="Set by `baton dev`: allows plain http to other hosts (API), and `auto` to "
+        "fall back to `process` (worker).",
     )
 
     def check(self) -> None:
@@ -238,7 +240,9 @@ class IssuerSettings(FromEnvironment):
     claim_namespace: str = Field(
         default="https://example.com/", min_length=1, description="Prefix of the custom claims."
     )
-    mint_client_id: str = Field(default="baton-api", min_length=1)
+    mint_client_id: str = Field(
+        default="baton-api", min_length=1, description="The machine-to-machine client's id."
+    )
     mint_client_secret: SecretStr = Field(description="The machine-to-machine client's secret.")
     issuer_redirect_uris: Words = Field(
         default=("http://127.0.0.1/callback",),

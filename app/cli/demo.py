@@ -63,7 +63,7 @@ def demo_command() -> None:
         sys.exit(130)
     except (DemoFailed, StackError, StartFailed, SignInFailed, ClientError) as error:
         console.print(f"\n✗ {error}", style="bold red", markup=False)
-        if said:
+        if said and not isinstance(error, StartFailed):  # which has them in its message
             console.print("What the parts said last:", style="bright_black")
             for line in said:
                 console.print(Text(f"  {line}", style="bright_black"))

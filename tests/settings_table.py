@@ -1,0 +1,54 @@
+"""The table of settings, made from the classes that read them: `python -m tests.settings_table`."""
+
+from collections.abc import Iterator
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from app.contract.environment import PREFIX, FromEnvironment
+from app.settings import IssuerSettings, Settings
+from worker.settings import WorkerSettings
+
+#: Who reads what, in the order of the table.
+READERS: dict[str, type[FromEnvironment]] = {
+    "api": Settings,
+    "worker": WorkerSettings,
+    "issuer": IssuerSettings,
+}
+
+
+def rows() -> Iterator[str]:
+    """A row for each variable: its name, who reads it, its default and its sentence."""
+    readers: dict[str, list[str]] = {}
+    fields: dict[str, FieldInfo] = {}
+    for reader, settings in READERS.items():
+        for name, field in settings.model_fields.items():
+            readers.setdefault(name, []).append(reader)
+            fields.setdefault(name, field)
+    for name, field in fields.items():
+        yield (
+            f"| `{PREFIX}{name.upper()}` | {', '.join(readers[name])} | {_default(field)} "
+            f"| {field.description} |"
+        )
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
+    if field.default is None or field.default is PydanticUndefined:
+        return ""
+    if isinstance(field.default, tuple):
+        return f"`{' '.join(field.default)}`" if field.default else ""
+    if isinstance(field.default, bool):
+        return f"`{str(field.default).lower()}`"
+    if isinstance(field.default, float | int):
+        return f"`{field.default:g}`" if field.default < 10**6 else f"`{field.default:.0f}`"
+    return f"`{field.default}`"
+
+
+def table() -> str:
+    return "\n".join(["| variable | read by | default | |", "|---|---|---|---|", *rows()])
+
+
+if __name__ == "__main__":
+    print(table())  # noqa: T201  what it is for

@@ -1,0 +1,39 @@
+"""The documents say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.settings_table import READERS, table
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_readme_has_the_table_of_settings() -> None:
+    readme = (ROOT / "README.md").read_text()
+    found = re.search(r"settings_table -->\n(.*?)\n?<!-- end of settings", readme, re.DOTALL)
+    assert found
+    assert found[1] == table(), "put the output of `python -m tests.settings_table` there"
+
+
+def test_every_setting_has_its_sentence() -> None:
+    for settings in READERS.values():
+        for name, field in settings.model_fields.items():
+            assert (field.description or "").endswith("."), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_variable_that_is_named_exists(document: Path) -> None:
+    known = {f"BATON_{name.upper()}" for s in READERS.values() for name in s.model_fields}
+    known |= {f"{name}_FILE" for name in known}
+    known |= {"BATON_TOKEN", "BATON_BUILD_ID", "BATON_COMMIT", "BATON_REF", "BATON_ATTEMPT"}
+    named = set(re.findall(r"\bBATON_[A-Z0-9_]*[A-Z0-9]\b", document.read_text()))
+    assert named - {"BATON_X_FILE", "BATON_MINT"} <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
