@@ -41,7 +41,8 @@ def _bearer(request: Request) -> str:
     headers = request.headers.getlist("authorization")
     if not headers:
         raise ApiError(Code.MISSING_TOKEN, "send an access token: Authorization: Bearer <token>")
-    if len(headers) > 1 or "access_token" in request.query_params:
+    in_query = request.scope["query_string"] and "access_token" in request.query_params
+    if len(headers) > 1 or in_query:
         raise ApiError(Code.INVALID_REQUEST, "send the token once, in one Authorization header")
     scheme, _, token = headers[0].partition(" ")
     if scheme.lower() != "bearer":

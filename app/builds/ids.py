@@ -1,12 +1,15 @@
 """Ids of builds: `bld_` and a ULID, which sorts by creation time."""
 
+import base64
 import re
 import secrets
 import time
 from typing import Final
 
-#: Crockford's base 32: no I, L, O, U.
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+#: From the digits of RFC 4648 §6 to Crockford's: no I, L, O, U, and in the order of their values.
+_CROCKFORD: Final = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+)
 _RANDOM_BITS: Final = 80
 
 PATTERN: Final = re.compile(r"bld_[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
@@ -25,4 +28,6 @@ class BuildIds:
         if fresh >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
             fresh = self._last + 1 + secrets.randbits(32)
         self._last = fresh
-        return "bld_" + "".join(_ALPHABET[fresh >> shift & 31] for shift in range(125, -1, -5))
+        # 128 bits are 26 digits of 5 bits with two zero bits in front; b32encode takes whole bytes.
+        digits = base64.b32encode((fresh << 6).to_bytes(17, "big"))[:26]
+        return "bld_" + digits.translate(_CROCKFORD).decode()

@@ -17,12 +17,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """
     text = raw.decode("utf-8")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_distinct,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
@@ -65,3 +60,9 @@ def _depth(value: object) -> int:
             for child in (item.values() if isinstance(item, dict) else item)
         ]
     return depth
+
+
+#: Made once: it is on the path of every call.
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=_finite
+)
