@@ -69,7 +69,7 @@ class Bubblewrap:
         found = rlimits(limits)
         self._prlimit = (
             _program("prlimit", "util-linux"),
-            f"--as={found.address_space}:{found.address_space}",
+            f"--data={found.data}:{found.data}",
             f"--nproc={found.processes}:{found.processes}",
             f"--fsize={found.file_size}:{found.file_size}",
             f"--nofile={found.open_files}:{found.open_files}",

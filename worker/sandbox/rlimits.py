@@ -11,7 +11,7 @@ class RLimits:
     """Soft and hard limit of each, never above the worker's own hard limit: only root may raise
     one, and builds do not run as root."""
 
-    address_space: int  #: bytes, for each process
+    data: int  #: bytes of private writable memory, for each process
     processes: int  #: threads of the user; what that counts is the sandbox's to say
     file_size: int  #: bytes
     open_files: int  #: for each process
@@ -19,7 +19,8 @@ class RLimits:
 
 def rlimits(limits: Limits) -> RLimits:
     return RLimits(
-        address_space=_at_most(resource.RLIMIT_AS, limits.memory_bytes),
+        # Not RLIMIT_AS: Node, Go and the JVM reserve address space by the gigabyte and use little.
+        data=_at_most(resource.RLIMIT_DATA, limits.memory_bytes),
         processes=_at_most(resource.RLIMIT_NPROC, limits.processes),
         file_size=_at_most(resource.RLIMIT_FSIZE, limits.file_bytes),
         open_files=_at_most(resource.RLIMIT_NOFILE, limits.open_files),

@@ -59,7 +59,7 @@ class Request:
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_FSIZE, file_size),
             (resource.RLIMIT_NOFILE, open_files),
-            (resource.RLIMIT_AS, memory),
+            (resource.RLIMIT_DATA, memory),
         ]
 
 
