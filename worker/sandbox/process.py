@@ -102,7 +102,7 @@ class ProcessSandbox:
         numbers = (
             user.uid if user.other else -1,
             user.gid if user.other else -1,
-            self._limits.address_space,
+            self._limits.data,
             self._limits.processes,
             self._limits.file_size,
             self._limits.open_files,
