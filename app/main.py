@@ -90,6 +90,7 @@ def create_issuer(settings: IssuerSettings) -> Starlette:
             redirect_uris=settings.issuer_redirect_uris,
             allowed_origins=settings.cors_origins,
             key_dir=settings.issuer_key_dir,
+            mint_token_lifetime=settings.issuer_mint_lifetime,
         )
     )
 

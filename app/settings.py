@@ -244,6 +244,10 @@ class IssuerSettings(FromEnvironment):
         default="baton-api", min_length=1, description="The machine-to-machine client's id."
     )
     mint_client_secret: SecretStr = Field(description="The machine-to-machine client's secret.")
+    issuer_mint_lifetime: Annotated[int, Field(gt=0)] = Field(
+        default=86400,
+        description="Seconds that its build tokens last; Auth0's default is the same.",
+    )
     issuer_redirect_uris: Words = Field(
         default=("http://127.0.0.1/callback",),
         description="Where it may send a signed-in user; on loopback any port matches.",

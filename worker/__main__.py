@@ -6,16 +6,19 @@ import sys
 import warnings
 
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
+from celery.signals import worker_shutting_down
 
 from app.contract.environment import SettingsError
 from worker.celery_app import create_celery, quieten
 from worker.checkout import Checkout
 from worker.errors import SandboxFailed
+from worker.log_format import WithoutTokens
 from worker.runner import Tools
 from worker.sandbox import Limits
 from worker.sandbox.choice import choose
 from worker.sandbox.hidden import hide_this_process
 from worker.settings import WorkerSettings
+from worker.shutdown import Shutdown
 from worker.tasks import BuildIdFilter, register
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(build_id)s]: %(message)s"
@@ -36,6 +39,7 @@ def main() -> int:
     # About a setting that is set, and about messages acknowledged late, which none is.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     app = create_celery(settings)
+    worker_shutting_down.connect(lambda **_: tools.shutdown.begin(), weak=False)
     register(app, tools)
     worker = app.Worker(
         hostname=f"baton@{settings.worker_name}",
@@ -56,7 +60,7 @@ def main() -> int:
 def _log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler()
     handler.addFilter(BuildIdFilter())
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(WithoutTokens(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)
     quieten()
@@ -84,6 +88,7 @@ def _tools(settings: WorkerSettings) -> Tools:
         ),
         worker_name=settings.worker_name,
         network=settings.sandbox_network,
+        shutdown=Shutdown(settings.shutdown_grace),
     )
 
 

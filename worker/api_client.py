@@ -22,6 +22,7 @@ from app.contract.runs import (
     Claim,
     ClaimRequest,
     Directive,
+    Handback,
     LogEnd,
     Message,
     Progress,
@@ -34,11 +35,12 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
 
 _CONNECT_TIMEOUT: Final = 5.0  #: seconds
-_ANSWER_TIMEOUT: Final = 15.0
+_ANSWER_TIMEOUT: Final = 15.0  #: between two pieces of an answer
+_WHOLE_ANSWER: Final = 30.0  #: seconds for all of them, however slowly they drip
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 #: An API that has not yet fetched a rotated key says `invalid-token` for up to half a minute.
-_KEY_PATIENCE: Final = 45.0
+KEY_PATIENCE: Final = 45.0
 _MAX_ANSWER: Final = 4 * 1024 * 1024  #: bytes; the largest is a claim with its spec
 
 #: What ends the run for good.
@@ -52,6 +54,10 @@ _LOST: Final = frozenset(
 
 #: What a repetition can cure.
 _PASSING: Final = frozenset({Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE})
+
+
+class InvalidToken(LeaseLost):
+    """The API does not take the token; perhaps only until it has the issuer's new keys."""
 
 
 class SendFrom(RunError):
@@ -86,15 +92,20 @@ class RunApi:
     """One build's calls; may be used from several threads.
 
     Every call raises `LeaseLost` when the API says that the build is not this worker's any more.
+    A token that the API does not take is noise for the first `key_patience` seconds.
     """
 
-    def __init__(self, *, api_url: str, build_id: str, token: str) -> None:
+    def __init__(
+        self, *, api_url: str, build_id: str, token: str, key_patience: float = KEY_PATIENCE
+    ) -> None:
         self._build_id = build_id
         self._lease: dict[str, str] = {}
+        self._key_patience = key_patience
+        self._distrusted_since: float | None = None
         self._stopped = threading.Event()
         self._http = httpx.Client(
             base_url=api_url.rstrip("/"),
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(_ANSWER_TIMEOUT, connect=_CONNECT_TIMEOUT),
             follow_redirects=False,
         )
@@ -137,6 +148,16 @@ class RunApi:
             },
         )
 
+    def hand_back(self, *, deadline: float) -> None:
+        """Give the build to another worker, until `deadline`."""
+        self._until(
+            deadline,
+            "PUT",
+            paths.BUILD,
+            Directive,
+            content=Handback().model_dump_json().encode(),
+        )
+
     def report(self, result: Result, *, deadline: float) -> None:
         """Report the end, until `deadline`. Raises `SendFrom` when the log is not all there."""
         self._until(
@@ -148,15 +169,9 @@ class RunApi:
     ) -> M:
         """Repeat a call until there is a verdict. Raises `ReportImpossible` at the deadline."""
         pause = _FIRST_PAUSE
-        distrusted_since: float | None = None
         while True:
             try:
                 return self._once(method, path, model, content=content)
-            except InvalidToken as error:
-                distrusted_since = distrusted_since or time.monotonic()
-                if time.monotonic() - distrusted_since > _KEY_PATIENCE:
-                    raise
-                noise = Noise(str(error))
             except Noise as error:
                 noise = error
             wait = min(
@@ -177,34 +192,56 @@ class RunApi:
         headers: dict[str, str] | None = None,
     ) -> M:
         try:
-            answer = self._http.request(
+            with self._http.stream(
                 method,
                 paths.of(path, self._build_id),
                 content=content,
                 headers={"Content-Type": "application/json", **self._lease, **(headers or {})},
-            )
+            ) as answer:
+                body = _read(answer)
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
             # RuntimeError: the client was closed meanwhile.
             raise Noise(f"{method} {path}: {type(error).__name__}") from None
-        return verdict(answer, model)
+        try:
+            said = verdict(answer, body, model)
+        except InvalidToken as error:
+            raise self._borne_with(error) from None
+        except (SendFrom, LogIsFull):
+            self._distrusted_since = None
+            raise
+        self._distrusted_since = None
+        return said
+
+    def _borne_with(self, error: InvalidToken) -> Noise:
+        """The same as noise, as long as keys may be changing. Raises `error` after that."""
+        now = time.monotonic()
+        self._distrusted_since = self._distrusted_since or now
+        if now - self._distrusted_since > self._key_patience:
+            raise error
+        return Noise(str(error))
 
 
-class InvalidToken(LeaseLost):
-    """The API does not take the token; perhaps only until it has the issuer's new keys."""
+def _read(answer: httpx.Response) -> bytes:
+    """The body. Raises `Noise` when it is larger, or takes longer, than any answer of ours."""
+    end = time.monotonic() + _WHOLE_ANSWER
+    body = b""
+    for piece in answer.iter_bytes():
+        body += piece
+        if len(body) > _MAX_ANSWER or time.monotonic() > end:
+            raise Noise(f"status {answer.status_code}, and a body without end")
+    return body
 
 
-def verdict(answer: httpx.Response, model: type[M]) -> M:
+def verdict(answer: httpx.Response, body: bytes, model: type[M]) -> M:
     """What an answer says. Raises `LeaseLost`, `SendFrom`, `LogIsFull`, or `Noise`."""
     noise = Noise(f"status {answer.status_code}", _retry_after(answer))
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if len(answer.content) > _MAX_ANSWER:
-        raise noise
     try:
         if answer.is_success and media_type == "application/json":
-            return model.model_validate_json(answer.content)
+            return model.model_validate_json(body)
         if not answer.is_error or media_type != MEDIA_TYPE:
             raise noise
-        problem = Problem.model_validate_json(answer.content)
+        problem = Problem.model_validate_json(body)
     except ValidationError:
         raise noise from None
     code = problem.code

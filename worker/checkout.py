@@ -1,6 +1,7 @@
 """The checkout: git, in the sandbox, with nothing of the host's configuration."""
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,9 @@ from worker.sandbox import Command, Workspace
 Execute = Callable[[Command], tuple[int, bytes]]
 
 #: No hooks, no helpers, no prompts; the URL and the names come from the environment, as data.
+#: A submodule's URL is the repository's word, not the user's: files of this host are opened at the
+#: word of the user alone, whatever the sandbox would let through (git's own rule, which
+#: GIT_ALLOW_PROTOCOL overrides, is the same since CVE-2022-39253).
 _SCRIPT: Final = r"""
 export GIT_CONFIG_GLOBAL="$HOME/.baton-gitconfig"
 cat > "$GIT_CONFIG_GLOBAL" <<'END'
@@ -45,7 +49,8 @@ else
   git checkout --quiet --detach "$SOURCE_SHA"
 fi
 if [ -e .gitmodules ]; then
-  git submodule --quiet update --init --recursive --depth 1
+  GIT_ALLOW_PROTOCOL="$SUBMODULE_PROTOCOLS" \
+    git submodule --quiet update --init --recursive --depth 1
 fi
 rm -f "$GIT_CONFIG_GLOBAL"
 git rev-parse --verify HEAD
@@ -55,6 +60,8 @@ _COMMIT: Final = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\n\Z")
 _TELLING: Final = re.compile(
     r"^(?:fatal|error|ssh|remote|Host key|Permission denied)\b.*", re.MULTILINE
 )
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Checkout:
@@ -124,7 +131,8 @@ class Checkout:
             "GIT_ASKPASS": "/bin/false",
             "GIT_ALLOW_PROTOCOL": ":".join(self._protocols),
             "GIT_LFS_SKIP_SMUDGE": "1",
-            "GIT_SSH_COMMAND": " ".join(f"'{word}'" if "/" in word else word for word in ssh),
+            "GIT_SSH_COMMAND": shlex.join(ssh),
+            "SUBMODULE_PROTOCOLS": ":".join(p for p in self._protocols if p != "file"),
             "SOURCE_URL": source.git,
             "SOURCE_REF": source.ref or "",
             "SOURCE_SHA": source.sha or "",
@@ -140,6 +148,6 @@ def without_credentials(url: str) -> str:
 
 
 def _reason(tail: bytes, status: int) -> str:
-    """Git's own last word, where it has one."""
+    """Git's own last word, where it has one; without what would steer a terminal."""
     lines = _TELLING.findall(tail.decode(errors="replace"))
-    return lines[-1][:500] if lines else f"git ended with {status}"
+    return _CONTROL.sub("", lines[-1])[:500] if lines else f"git ended with {status}"

@@ -7,6 +7,7 @@ RunError
 │   ├── Cancelled
 │   └── CheckoutFailed
 ├── SandboxFailed       ours: the sandbox could not be started
+├── ShuttingDown        the worker has to stop: the build is handed back
 ├── LeaseLost           the build is another's now, or over: stop, report nothing
 └── ReportImpossible    nobody could be told before the report window closed
 """
@@ -48,6 +49,10 @@ class CheckoutFailed(BuildEnded):
 
 class SandboxFailed(RunError):
     """The sandbox could not be started."""
+
+
+class ShuttingDown(RunError):
+    """The worker was told to stop, and the grace for its builds is over."""
 
 
 class LeaseLost(RunError):

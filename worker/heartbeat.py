@@ -3,20 +3,17 @@
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
 from app.contract.runs import Directive, Progress
-from worker.api_client import InvalidToken, Noise, RunApi
+from worker.api_client import Noise, RunApi
 from worker.errors import LeaseLost
 
 log = logging.getLogger(__name__)
 
 #: Seconds between tries while the API gives no verdict.
 _PAUSE: Final = 1.0
-#: Seconds for which an API without the issuer's newest keys is borne with.
-_KEY_PATIENCE: Final = 45.0
 
 
 class Orders:
@@ -62,7 +59,6 @@ class Heartbeat:
         self._progress = progress
         self._changed = threading.Event()
         self._stopped = False
-        self._distrusted_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -88,25 +84,16 @@ class Heartbeat:
                 return
             try:
                 self._orders.heard(self._api.renew(self._progress() if changed else None))
-            except InvalidToken as error:
-                if not self._bear_with(error):
-                    return
-                wait = _PAUSE
             except Noise as noise:
                 log.warning("the heartbeat waits: %s", noise)
                 wait = min(self._interval, max(_PAUSE, noise.retry_after))
             except LeaseLost as error:
                 self._orders.lose(error)
                 return
+            except Exception:
+                # A door: a surprise here must not end in a build that runs without its lease.
+                log.exception("a heartbeat failed")
+                wait = min(self._interval, _PAUSE)
             else:
-                self._distrusted_since = None
                 changed = False
                 wait = self._interval * random.uniform(0.8, 1.0)  # noqa: S311  jitter
-
-    def _bear_with(self, error: InvalidToken) -> bool:
-        now = time.monotonic()
-        self._distrusted_since = self._distrusted_since or now
-        if now - self._distrusted_since < _KEY_PATIENCE:
-            return True
-        self._orders.lose(error)
-        return False

@@ -7,11 +7,10 @@ not got yet, can be sent again from any place.
 import hashlib
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import IO, Final
 
 from app.contract.runs import MAX_LOG_CHUNK, Directive
 from worker.api_client import LogIsFull, Noise, RunApi, SendFrom
@@ -24,24 +23,33 @@ _LINGER: Final = 0.15
 #: Seconds between tries while the API gives no verdict.
 _PAUSES: Final = (0.25, 5.0)
 
+#: Bytes of a command's output that are kept at hand, for messages.
+_TAIL: Final = 8192
+
 _CUT: Final = "\n[log truncated after {} bytes; the build goes on]\n"
+_NO_DISK: Final = b"\n[log cut off: the worker cannot write it; the build goes on]\n"
 
 
 class LogSpool:
-    """What was printed, up to a limit; thread-safe."""
+    """What was printed, up to a limit; thread-safe, with one reader that waits."""
 
-    def __init__(self, limit: int) -> None:
-        """`limit` in bytes; the mark that stands where the log was cut fits within it."""
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`; has no name
+    def __init__(self, file: IO[bytes], limit: int) -> None:
+        """`file` is empty, seekable, and the caller's to close; `limit` in bytes. The mark that
+        stands where the log was cut fits within it."""
+        self._fd = file.fileno()
         self._condition = threading.Condition()
-        self._size = 0
-        self._mark = _CUT.format(limit).encode()
-        self._room = max(0, limit - len(self._mark))
+        self._stored = 0
+        #: The log's last words where there is no room for them in the file.
+        self._last = b""
+        self._limit = limit
+        self._mark = _CUT.format(limit).encode()[:limit]
+        self._room = limit - len(self._mark)
         self._cut = False
+        self._woken = False
 
     @property
     def size(self) -> int:
-        return self._size
+        return self._stored + len(self._last)
 
     def append(self, data: bytes) -> None:
         """Keep `data`, or as much of it as there is room for."""
@@ -59,16 +67,19 @@ class LogSpool:
         try:
             view = memoryview(data)
             while view:
-                written = os.pwrite(self._file.fileno(), view, self._size)
-                self._size += written
+                written = os.pwrite(self._fd, view, self._stored)
+                self._stored += written
                 view = view[written:]
         except OSError as error:
             # A full disk must not end the build; what is on record so far stands.
             log.warning("the log is cut off here: %s", error)
+            self._last = _NO_DISK[: self._limit - self._stored]
             self._cut = True
 
     def read(self, start: int, size: int) -> bytes:
-        return os.pread(self._file.fileno(), min(size, self._size - start), start)
+        stored = os.pread(self._fd, max(0, min(size, self._stored - start)), start)
+        rest = max(0, start - self._stored)
+        return stored + self._last[rest : rest + size - len(stored)]
 
     def sha256(self, length: int) -> str:
         """The digest of the first `length` bytes, in hex."""
@@ -78,17 +89,23 @@ class LogSpool:
         return digest.hexdigest()
 
     def wait_for_more(self, than: int, timeout: float) -> int:
-        """The size, as soon as it is more than `than` or after `timeout` seconds."""
+        """The size, as soon as it is more than `than`, or `wake` is called, or after `timeout`
+        seconds."""
         with self._condition:
-            self._condition.wait_for(lambda: self._size > than, timeout)
-            return self._size
+            self._condition.wait_for(lambda: self._woken or self.size > than, timeout)
+            self._woken = False
+            return self.size
 
     def wake(self) -> None:
+        """End the wait for more, or the next one."""
         with self._condition:
+            self._woken = True
             self._condition.notify_all()
 
     def close(self) -> None:
-        self._file.close()
+        """Keep nothing that comes later: the file is about to be closed."""
+        with self._condition:
+            self._cut = True
 
 
 class LogShipper:
@@ -125,6 +142,7 @@ class LogShipper:
 
     def flush(self, deadline: float) -> None:
         """Return when the API has all that the spool holds. Raises `ReportImpossible`."""
+        self._spool.wake()
         with self._condition:
             done = self._condition.wait_for(
                 lambda: self._stopped or self._full or self._sent == self._spool.size,
@@ -135,64 +153,106 @@ class LogShipper:
 
     def rewind(self, end: int) -> None:
         """Send again from the byte `end` of the build's log. Raises `LeaseLost`."""
-        position = end - self._offset
-        if not 0 <= position <= self._spool.size:
-            # The store lost what an earlier attempt wrote, or has what nobody sent.
-            raise LeaseLost(f"the API's log ends at {end}, outside this attempt's")
+        position = self._position(end)
         with self._condition:
             self._sent = position
+            self._full = False
         self._spool.wake()
 
     def stop(self) -> None:
         """End the thread, sent or not."""
-        with self._condition:
-            self._stopped = True
-            self._condition.notify_all()
+        self._give_up()
         self._spool.wake()
         self._thread.join()
 
     def _run(self) -> None:
-        pause, most = _PAUSES
+        least, most = _PAUSES
+        pause = least
         while not self._stopped:
-            sent = self._sent
-            size = self._spool.wait_for_more(sent, 1.0)
-            if self._full or size <= sent:
-                continue
-            if size - sent < MAX_LOG_CHUNK:
-                self._spool.wait_for_more(sent + MAX_LOG_CHUNK - 1, _LINGER)
             try:
-                self._send(sent)
-                pause = _PAUSES[0]
+                self._send_more()
+                pause = least
             except Noise as noise:
                 log.warning("the log waits: %s", noise)
                 self._pause(max(pause, noise.retry_after))
                 pause = min(2 * pause, most)
             except LeaseLost as error:
-                with self._condition:
-                    self._stopped = True
-                    self._condition.notify_all()
                 self._lost(error)
+                self._give_up()
+            except Exception:
+                # A door: without this thread, the end of the build would wait for it in vain.
+                log.exception("the log cannot be sent")
+                self._give_up()
 
-    def _send(self, sent: int) -> None:
-        data = self._spool.read(sent, MAX_LOG_CHUNK)
-        try:
-            answer = self._api.append_log(self._offset + sent, data)
-        except SendFrom as error:
-            self.rewind(error.end)
+    def _send_more(self) -> None:
+        """Wait for more to send, up to a second; send a piece of it."""
+        sent = self._sent
+        size = self._spool.wait_for_more(self._spool.size if self._full else sent, 1.0)
+        if self._stopped or self._full or sent != self._sent or size <= sent:
             return
+        if size - sent < MAX_LOG_CHUNK:
+            self._spool.wait_for_more(sent + MAX_LOG_CHUNK - 1, _LINGER)
+        try:
+            answer = self._api.append_log(
+                self._offset + sent, self._spool.read(sent, MAX_LOG_CHUNK)
+            )
+        except SendFrom as error:
+            if error.end == self._offset + sent:
+                raise Noise("the API asked for what it refused") from None
+            self.rewind(error.end)
         except LogIsFull as error:
             log.warning("the API takes no more log")
-            self._full = True
-            self._moved(error.end)
-            return
-        self._heard(answer)
-        self._moved(answer.end)
+            self._moved(error.end, full=True)
+        else:
+            self._heard(answer)
+            self._moved(answer.end)
+            if self._sent <= sent:
+                raise Noise("the API took nothing")
 
-    def _moved(self, end: int) -> None:
+    def _position(self, end: int) -> int:
+        """`end` of the build's log as a place in the spool. Raises `LeaseLost` outside of it: the
+        store lost what an earlier attempt wrote, or has what nobody sent."""
+        position = end - self._offset
+        if not 0 <= position <= self._spool.size:
+            raise LeaseLost(f"the API's log ends at {end}, outside this attempt's")
+        return position
+
+    def _moved(self, end: int, *, full: bool = False) -> None:
+        position = self._position(end)
         with self._condition:
-            self._sent = end - self._offset
+            self._sent = position
+            self._full = full
+            self._condition.notify_all()
+
+    def _give_up(self) -> None:
+        with self._condition:
+            self._stopped = True
             self._condition.notify_all()
 
     def _pause(self, seconds: float) -> None:
         with self._condition:
             self._condition.wait_for(lambda: self._stopped, seconds)
+
+
+class OutputPump:
+    """Moves a command's output into the spool, from a thread of its own."""
+
+    def __init__(self, fd: int, spool: LogSpool) -> None:
+        self._fd = fd
+        self._spool = spool
+        self.tail = b""
+        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while data := os.read(self._fd, 64 * 1024):
+            self._spool.append(data)
+            self.tail = (self.tail + data)[-_TAIL:]
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the end of the output; nobody is left who could write."""
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            log.warning("output is still open although every process is gone")
+        else:
+            os.close(self._fd)

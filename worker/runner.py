@@ -3,13 +3,13 @@
 import logging
 import os
 import secrets
-import threading
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import IO, Final
 
 from app.contract.runs import Claim, ClaimRequest, Directive, Progress, Result, StepReport
 from app.contract.spec import Step
@@ -24,24 +24,29 @@ from worker.errors import (
     ReportImpossible,
     RunError,
     SandboxFailed,
+    ShuttingDown,
     StepFailed,
     TimedOut,
 )
 from worker.heartbeat import Heartbeat, Orders
-from worker.logs import LogShipper, LogSpool
+from worker.logs import LogShipper, LogSpool, OutputPump
 from worker.sandbox import Command, Process, Sandbox, Workspace
+from worker.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 
 #: Seconds in which a claim is tried; the API gives a build that nobody claims to somebody else.
 _CLAIM_WINDOW: Final = 600.0
+#: Seconds between looks at whether the worker has to stop meanwhile.
+_CLAIM_SLICE: Final = 10.0
 #: Seconds between looks at the API's orders while a command runs.
 _LOOK: Final = 0.1
+#: Seconds in which a build is tried to be handed back at a shutdown.
+_HAND_BACK: Final = 10.0
 #: Seconds for the last output of a command whose processes are all gone.
 _DRAIN: Final = 10.0
-#: Bytes of a command's output that are kept at hand, for messages.
-_TAIL: Final = 8192
-
+#: Seconds before a result goes out again whose log the API did not have in full.
+_AGAIN: Final = 0.2
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -54,16 +59,21 @@ class Tools:
     checkout: Checkout
     worker_name: str
     network: bool  #: whether steps may use the network
+    shutdown: Shutdown
 
 
 def run_build(tools: Tools, build_id: str, token: str) -> None:
     """Claim, build, report. What goes wrong is on the build's record, or is the watch's to find."""
-    with closing(RunApi(api_url=tools.api_url, build_id=build_id, token=token)) as api:
+    with (
+        # Before the claim: a worker whose disk is full must not take builds.
+        tempfile.TemporaryFile() as spool,
+        closing(RunApi(api_url=tools.api_url, build_id=build_id, token=token)) as api,
+    ):
         request = ClaimRequest(
             nonce=secrets.token_urlsafe(24), worker=f"{tools.worker_name}:{os.getpid()}"
         )
         try:
-            claim = api.claim(request, deadline=time.monotonic() + _CLAIM_WINDOW)
+            claim = _claim(api, request, tools.shutdown)
         except LeaseLost as error:
             log.info("not ours to run: %s", error)
             return
@@ -71,14 +81,25 @@ def run_build(tools: Tools, build_id: str, token: str) -> None:
             log.warning("not claimed: %s", error)
             return
         log.info("claimed, attempt %d", claim.attempt)
-        with closing(Run(tools, api, claim)) as run:
+        with closing(Run(tools, api, claim, spool)) as run:
             run.to_the_end()
+
+
+def _claim(api: RunApi, request: ClaimRequest, shutdown: Shutdown) -> Claim:
+    """Try until there is a verdict, the window is over, or the worker has to stop."""
+    end = time.monotonic() + _CLAIM_WINDOW
+    while True:
+        try:
+            return api.claim(request, deadline=min(end, time.monotonic() + _CLAIM_SLICE))
+        except ReportImpossible:
+            if time.monotonic() >= end or shutdown.begun:
+                raise
 
 
 class Run:
     """A claimed build on this worker."""
 
-    def __init__(self, tools: Tools, api: RunApi, claim: Claim) -> None:
+    def __init__(self, tools: Tools, api: RunApi, claim: Claim, spool: IO[bytes]) -> None:
         self._tools = tools
         self._api = api
         self._claim = claim
@@ -88,7 +109,7 @@ class Run:
         self._orders = Orders()
         if claim.cancel:
             self._orders.heard(Directive(cancel=True, lease_seconds=claim.lease_seconds))
-        self._spool = LogSpool(claim.log_limit)
+        self._spool = LogSpool(spool, claim.log_limit)
         self._shipper = LogShipper(
             spool=self._spool,
             api=api,
@@ -114,6 +135,8 @@ class Run:
         try:
             ended = self._outcome()
             self._report(*ended)
+        except ShuttingDown:
+            self._hand_back()
         except LeaseLost as error:
             log.warning("the build is not ours any more: %s", error)
         except ReportImpossible as error:
@@ -124,10 +147,13 @@ class Run:
     # ── building ──────────────────────────────────────────────────────────────────────────────
 
     def _outcome(self) -> tuple[Status, Reason | None, str | None]:
-        """Build, and put what came of it into the words of the contract. Raises `LeaseLost`."""
+        """Build, and put what came of it into the words of the contract.
+
+        Raises `LeaseLost`, `ShuttingDown`.
+        """
         try:
             self._build()
-        except LeaseLost:
+        except (LeaseLost, ShuttingDown):
             raise
         except (BuildEnded, SandboxFailed) as error:
             self._note(str(error))
@@ -157,7 +183,11 @@ class Run:
         try:
             yield workspace
         finally:
-            self._tools.sandbox.remove(workspace)
+            try:
+                self._tools.sandbox.remove(workspace)
+            except SandboxFailed as error:
+                # How the build ended does not change with what it left on this machine's disk.
+                log.error("a workspace is left over: %s", error)  # noqa: TRY400  no traceback
 
     def _step(self, index: int, step: Step, workspace: Workspace) -> None:
         self._say(f"==> {step.name}")
@@ -219,17 +249,19 @@ class Run:
         self._check_orders()
         started = time.monotonic()
         process = self._tools.sandbox.start(command, workspace)
-        pump = _Pump(process.output, self._spool)
+        pump = OutputPump(process.output, self._spool)
         try:
             while (status := process.wait(_LOOK)) is None:
                 self._check_orders()
                 self._check_time(started, step)
-        except (Cancelled, TimedOut):
+        except (Cancelled, TimedOut, ShuttingDown):
             self._end_politely(process)
             raise
         finally:
-            process.close()
-            pump.finish(_DRAIN)
+            try:
+                process.close()
+            finally:
+                pump.finish(_DRAIN)
         return status, pump.tail
 
     def _check_orders(self) -> None:
@@ -237,6 +269,8 @@ class Run:
             raise self._orders.lost
         if self._orders.cancel:
             raise Cancelled("the build was cancelled")
+        if self._tools.shutdown.due:
+            raise ShuttingDown
 
     def _check_time(self, started: float, step: Step | None) -> None:
         now = time.monotonic()
@@ -249,9 +283,12 @@ class Run:
         """SIGTERM, and time to act on it; `close` kills what is left."""
         process.terminate()
         end = time.monotonic() + self._claim.kill_grace
-        while process.wait(_LOOK) is None and time.monotonic() < end:
-            if self._orders.lost:
-                return
+        try:
+            while process.wait(_LOOK) is None and time.monotonic() < end:
+                if self._orders.lost:
+                    return
+        except SandboxFailed as error:  # why it was ended says more than how
+            log.warning("while a command was ended: %s", error)
 
     # ── telling ───────────────────────────────────────────────────────────────────────────────
 
@@ -295,6 +332,18 @@ class Run:
                 self._shipper.rewind(error.end)
             else:
                 return
+            if time.monotonic() >= deadline:
+                raise ReportImpossible("the API has another log than the one it was sent")
+            time.sleep(_AGAIN)
+
+    def _hand_back(self) -> None:
+        """Have the build start again elsewhere at once; if nobody hears it, by its lease."""
+        try:
+            self._api.hand_back(deadline=time.monotonic() + _HAND_BACK)
+        except (LeaseLost, ReportImpossible) as error:
+            log.warning("not handed back: %s", error)
+        else:
+            log.info("handed back")
 
     def _flush(self, deadline: float) -> None:
         try:
@@ -303,30 +352,6 @@ class Run:
             if self._orders.lost:
                 raise self._orders.lost from None
             raise
-
-
-class _Pump:
-    """Moves a command's output into the spool, from a thread of its own."""
-
-    def __init__(self, fd: int, spool: LogSpool) -> None:
-        self._fd = fd
-        self._spool = spool
-        self.tail = b""
-        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while data := os.read(self._fd, 64 * 1024):
-            self._spool.append(data)
-            self.tail = (self.tail + data)[-_TAIL:]
-
-    def finish(self, seconds: float) -> None:
-        """Wait for the end of the output; nobody is left who could write."""
-        self._thread.join(seconds)
-        if self._thread.is_alive():
-            log.warning("output is still open although every process is gone")
-        else:
-            os.close(self._fd)
 
 
 def _status(error: RunError) -> tuple[Status, Reason]:

@@ -4,12 +4,14 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
 from app.contract.environment import FromEnvironment, HttpUrl, SettingsError, Words
 
 _PROTOCOLS: Final = {"https", "ssh", "http", "file"}
+_BROKERS: Final = ("redis", "rediss", "amqp", "amqps", "pyamqp", "sentinel", "sqs")
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -20,6 +22,26 @@ def _size(value: object) -> object:
             raise ValueError("must be a size like 512M or 4G")
         return int(found[1]) * _UNITS[found[2].upper()]
     return value
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a directory that may not be entered, or with a name that cannot be
+        return False
+
+
+def _check_api_url(url: str) -> None:
+    """A user in the URL would take the token's place in `Authorization`; a query, the path's."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise SettingsError("BATON_API_URL: must be a URL without user, query or fragment")
+
+
+def _check_broker(url: str, name: str) -> None:
+    """What Celery can speak. The URL is not shown: it may hold a password."""
+    if urlsplit(url).scheme not in _BROKERS:
+        raise SettingsError(f"{name}: must be a URL that begins with {', '.join(_BROKERS)}")
 
 
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
@@ -39,8 +61,13 @@ class WorkerSettings(FromEnvironment):
     worker_concurrency: Annotated[int, Field(ge=1)] = Field(
         default=2, description="Builds that this worker runs at once."
     )
+    shutdown_grace: Annotated[float, Field(ge=0)] = Field(
+        default=60,
+        description="Seconds that running builds may go on after SIGTERM; then they are handed "
+        "back, and start again on another worker.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="How much is logged."
+        default="info", description="How much is logged; the API and the issuer read it, too."
     )
 
     sandbox: Literal["bubblewrap", "process", "auto"] = Field(
@@ -92,8 +119,10 @@ class WorkerSettings(FromEnvironment):
             )
         for name in ("git_ssh_key", "git_ssh_known_hosts"):
             path: Path | None = getattr(self, name)
-            if path is not None and not path.is_file():
-                raise SettingsError(f"BATON_{name.upper()}: there is no file {path}")
+            if path is not None and not _is_file(path):
+                raise SettingsError(f"BATON_{name.upper()}: there is no file {path} to be read")
+        _check_api_url(self.api_url)
+        _check_broker(self.broker, "BATON_BROKER_URL" if self.broker_url else "BATON_REDIS_URL")
 
     @property
     def broker(self) -> str:

@@ -1,9 +1,10 @@
 """The one task: glue between Celery and the runner."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from celery import Celery, Task
 
@@ -11,6 +12,12 @@ from app.contract import queue as wire
 from worker.runner import Tools, run_build
 
 log = logging.getLogger(__name__)
+
+#: What is not of these shapes is neither a build nor a token (RFC 7515 §7.1), whoever wrote the
+#: message; to ask the API about it would only keep a slot busy.
+_BUILD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
+_LONGEST_TOKEN: Final = 16 * 1024  #: characters; header lines end there in most servers
 
 #: One build runs at a time in a pool process; its threads log for it, too.
 _current: Final = ["-"]
@@ -37,12 +44,20 @@ def register(app: Celery, tools: Tools) -> None:
     """Teach `app` the task that runs a build with `tools`."""
 
     @app.task(name=wire.RUN_BUILD, bind=True, max_retries=0)
-    def run(self: Task[..., None], build_id: str, *more: Any, **other: Any) -> None:  # noqa: ANN401
+    def run(
+        self: Task[..., None],
+        build_id: object = None,
+        *more: Any,  # noqa: ANN401  whatever a newer API sends
+        **other: Any,  # noqa: ANN401
+    ) -> None:
+        if not isinstance(build_id, str) or not _BUILD_ID.match(build_id):
+            log.error("a message without a build's id; dropped")
+            return
         with _running(build_id):
-            if more or other:  # from an API that is newer than this worker
+            if more or other:
                 log.warning("unknown arguments ignored: %d", len(more) + len(other))
             token = (self.request.headers or {}).get(wire.TOKEN_HEADER)
-            if not isinstance(token, str):
+            if not _is_token(token):
                 log.error("a message without a token; dropped")
                 return
             try:
@@ -50,3 +65,9 @@ def register(app: Celery, tools: Tools) -> None:
             except Exception:
                 # A door: Celery would log the exception with the message's arguments.
                 log.exception("the run failed; the API will find that out by its lease")
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    return (
+        isinstance(value, str) and len(value) <= _LONGEST_TOKEN and _TOKEN.match(value) is not None
+    )

@@ -11,11 +11,11 @@ from app.api.parts import parts
 from app.api.problems import ApiError
 from app.builds.model import Credential
 from app.contract.problems import Code
-from app.contract.runs import LEASE_HEADER, MAX_LOG_CHUNK, ClaimRequest, Progress, Result
+from app.contract.runs import LEASE_HEADER, MAX_LOG_CHUNK, ClaimRequest, Handback, Progress, Result
 
 
-class Report(RootModel[Annotated[Progress | Result, Field(union_mode="left_to_right")]]):
-    """Either how far a running build is, or its end."""
+class Report(RootModel[Annotated[Progress | Handback | Result, Field(union_mode="left_to_right")]]):
+    """How far a running build is, that it has to go elsewhere, or its end."""
 
 
 async def claim(request: Request, credential: Credential) -> Response:
@@ -52,6 +52,8 @@ async def report(request: Request, credential: Credential) -> Response:
     service = parts(request).service
     if isinstance(body, Progress):
         return _json(await service.renew(build_id, credential, lease, body))
+    if isinstance(body, Handback):
+        return _json(await service.hand_back(build_id, credential, lease))
     return _json(await service.finish(build_id, credential, lease, body))
 
 

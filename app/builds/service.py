@@ -209,6 +209,13 @@ class BuildService:
         )
         return LogEnd(end=end), self._directive(cancel=cancel)
 
+    async def hand_back(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
+        """Let the build start again elsewhere, or end if somebody wants it cancelled."""
+        await self._store.hand_back(
+            build_id, credential, lease_id=lease_id, max_wait=self._rules.max_queue_wait
+        )
+        return self._directive(cancel=False)
+
     async def finish(
         self, build_id: str, credential: Credential, lease_id: str, result: Result
     ) -> Directive:

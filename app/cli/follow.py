@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from app.cli.lines import Lines, neutral
-from app.cli.views import duration, elapsed, mark, outcome
+from app.cli.views import aftermath, duration, elapsed, mark, outcome
 from app.client import BatonClient, ClientError
 from app.contract.builds import BuildView
 from app.contract.status import Status, StepStatus
@@ -57,9 +57,13 @@ def _conclude(build: BuildView) -> int:
 
 
 def _detached(build_id: str, reached: int) -> int:
-    notice(f"detached; the build goes on. Continue with:\n"
-           f"  baton logs --follow --offset {reached} {build_id}")  # fmt: skip
+    notice("detached; the build goes on")
+    _how_to_go_on(build_id, reached)
     return DETACHED
+
+
+def _how_to_go_on(build_id: str, reached: int) -> None:
+    notice(f"continue with:  baton logs --follow --offset {reached} {build_id}")
 
 
 def _pipe(client: BatonClient, build: BuildView, start: int) -> int:
@@ -72,6 +76,9 @@ def _pipe(client: BatonClient, build: BuildView, start: int) -> int:
             out.flush()
     except KeyboardInterrupt:
         return _detached(build.id, start)
+    except ClientError:
+        _how_to_go_on(build.id, start)
+        raise
     build = client.show(build.id)
     notice(outcome(build))
     return _conclude(build)
@@ -125,10 +132,13 @@ class _Screen:
                 if asked or not self._ask():
                     return _detached(self._build.id, self._reached)
                 asked = True
+            except ClientError:
+                _how_to_go_on(self._build.id, self._reached)
+                raise
         self._printer.close()
-        self._build = self._client.show(self._build.id)
-        self._console.print(mark(self._build.status), Text(outcome(self._build), style="dim"))
-        return _conclude(self._build)
+        build = self._client.show(self._build.id)
+        self._console.print(mark(build.status), Text(build.id + aftermath(build), style="dim"))
+        return _conclude(build)
 
     def _read(self) -> None:
         log = self._client.log(
@@ -175,6 +185,7 @@ class _Screen:
                 yield
             finally:
                 left.set()
+                looker.join(_LOOK)
 
     def _look(self, wait: Callable[[float], bool]) -> None:
         pause = _FIRST_LOOK
@@ -184,6 +195,8 @@ class _Screen:
                 self._build = self._client.show(self._build.id)
             except ClientError as error:
                 self._trouble = str(error)
+            except RuntimeError:
+                return  # httpx's word for: closed meanwhile
 
     def _status(self) -> Group | Text:
         build = self._build

@@ -59,16 +59,14 @@ def issuer_command(log_level: str, access_log: bool) -> None:
     _serve(app, settings.issuer_host, settings.issuer_port, level=log_level, access_log=access_log)
 
 
-@click.command(
-    "worker",
-    short_help="Run a worker.",
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def worker_command(arguments: tuple[str, ...]) -> None:
-    """Run a worker: the same as `python -m worker`."""
+@click.command("worker", short_help="Run a worker.")
+def worker_command() -> None:
+    """Run a worker until it is told to stop: the same as `python -m worker`.
+
+    Its settings are BATON_* variables; a wrong or missing one stops the start.
+    """
     # -P: the directory we are in may have a `worker` of its own.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker", *arguments])  # noqa: S606  no shell
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker"])  # noqa: S606  no shell
 
 
 def _serve(app: Starlette, host: str, port: int, *, level: str, access_log: bool) -> None:

@@ -92,6 +92,7 @@ class _Form(HTMLParser):
         super().__init__()
         self.action: str | None = None
         self.fields: dict[str, str] = {}
+        self.wants_password = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -100,12 +101,13 @@ class _Form(HTMLParser):
             self.action = values.get("action") or ""
         elif tag == "input" and values.get("name"):
             self.fields[str(values["name"])] = values.get("value") or ""
+            self.wants_password |= values.get("type") == "password"
 
 
 def _fill_in(http: httpx.Client, page: httpx.Response, user: str) -> httpx.Response:
     """Send the login page's form with the user's name; returns the redirect."""
     form = _Form(page.text) if page.is_success else None
-    if form is None or form.action is None or "username" not in form.fields:
+    if form is None or form.action is None or form.wants_password or "username" not in form.fields:
         raise SignInFailed(
             f"{page.url.host} shows no page that asks for a user name only: this command is for "
             "the embedded issuer; with another, sign in with a browser"

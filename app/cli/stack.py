@@ -53,8 +53,8 @@ class Place:
 class Stack:
     """A stack that runs while its context lasts.
 
-    `show` takes the parts' output, `progress` a sentence for each part that is up. Entering raises
-    `StackError` or `StartFailed`, with nothing left running.
+    `progress` takes a part's name and a sentence when it is up. Making one raises `StackError`;
+    entering raises `StackError` or `StartFailed`, with nothing left running.
     """
 
     def __init__(
@@ -68,7 +68,8 @@ class Stack:
         self._supervisor = supervisor
         self._environ = environ
         self._progress = progress
-        self._lock: IO[str] | None = None
+        # Before the ports: whoever holds the directory holds them too, and is the better answer.
+        self._lock = _locked(place.data)
         self.port = _port(place.port, "--port")
         self.issuer_port = _port(place.issuer_port, "--issuer-port", other_than=self.port)
         self.api_url = f"http://127.0.0.1:{self.port}"
@@ -77,7 +78,6 @@ class Stack:
 
     def __enter__(self) -> Self:
         try:
-            self._lock = _locked(self._place.data)
             store, broker = self._start_store()
             secret = secrets.token_urlsafe(32)
             self._start_issuer(secret)
@@ -98,8 +98,7 @@ class Stack:
 
     def _end(self) -> None:
         self._supervisor.stop()
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
 
     # ── the parts, in the order in which they need each other ──────────────────────────────────
 
@@ -156,6 +155,7 @@ class Stack:
             if not name.startswith(_NOT_FOR_WORKERS)
         }
         own.setdefault("BATON_BROKER_URL", broker)
+        own.setdefault("BATON_SHUTDOWN_GRACE", "1")  # Ctrl-C means now; the build starts again
         own.setdefault("BATON_GIT_PROTOCOLS", "https,ssh,http,file")
         own["BATON_API_URL"] = self.api_url
         own["BATON_WORKER_CONCURRENCY"] = str(self._place.workers)

@@ -91,7 +91,7 @@ def answers(url: str) -> bool:
     try:
         with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
             return bool(client.ping())
-    except redis.RedisError:
+    except (redis.RedisError, ValueError):  # ValueError: it is no URL of a Redis
         return False
 
 

@@ -72,11 +72,14 @@ def _what(build: BuildView) -> str:
 
 def outcome(build: BuildView) -> str:
     """One plain sentence on where a build stands."""
+    return f"{build.id} {build.status.value.replace('_', ' ')}{aftermath(build)}"
+
+
+def aftermath(build: BuildView) -> str:
+    """How long it took and why it came so, as the end of a sentence; may be empty."""
     took = elapsed(build)
     after = f" after {duration(took)}" if took is not None and build.finished_at else ""
-    status = build.status.value.replace("_", " ")
-    why = f": {neutral(build.message)}" if build.message else ""
-    return f"{build.id} {status}{after}{why}"
+    return after + (f": {neutral(build.message)}" if build.message else "")
 
 
 def listing(builds: Iterable[BuildView], console: Console) -> None:

@@ -68,7 +68,8 @@ class Problem(BaseModel):
     @property
     def code(self) -> Code | None:
         """Our code, or None when the problem is not one of ours."""
+        prefix, word = self.type[: len(TYPE_PREFIX)], self.type[len(TYPE_PREFIX) :]
         try:
-            return Code(self.type.removeprefix(TYPE_PREFIX))
+            return Code(word) if prefix == TYPE_PREFIX else None
         except ValueError:
             return None

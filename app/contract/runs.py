@@ -5,7 +5,8 @@
 2. `PATCH …/log` with raw bytes and `Content-Range: bytes a-b/*` → 202 `LogEnd`; 416 with the end
    that the API has when bytes are missing in between.
 3. `POST …/heartbeat`, or `PUT …` with a `Progress` → `Directive`.
-4. `PUT …` with a `Result` → 200 `Directive`; 412 with `LogEnd` when the log is not complete yet.
+4. `PUT …` with a `Handback` when the worker is told to stop before the build has ended.
+5. `PUT …` with a `Result` → 200 `Directive`; 412 with `LogEnd` when the log is not complete yet.
 
 Every answer renews the lease. A worker believes only answers of ours: JSON of these shapes, or
 problem details whose type is in `problems.Code`; anything else is noise and is retried.
@@ -82,6 +83,12 @@ class Progress(Message):
     status: Literal[Status.RUNNING] = Status.RUNNING
     steps: list[StepReport] = Field(default_factory=list)
     commit: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
+
+
+class Handback(Message):
+    """The worker is shutting down: the build goes to another one at once, as a new attempt."""
+
+    status: Literal[Status.QUEUED] = Status.QUEUED
 
 
 class Result(Message):

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     CHECKOUT_FAILED = "checkout_failed"
     SANDBOX_FAILED = "sandbox_failed"
     WORKER_FAILED = "worker_failed"  #: the worker met an error of its own
+    WORKER_SHUTDOWN = "worker_shutdown"  #: why an attempt ended that was handed back
     WORKER_LOST = "worker_lost"  #: its lease ran out, on the last attempt allowed
     EXPIRED_IN_QUEUE = "expired_in_queue"
 

@@ -228,10 +228,30 @@ def test_ctrl_c_in_a_pipe_detaches_and_says_how_to_go_on(stack: Stack, tmp_path:
         _, said = follower.communicate(timeout=60)
 
     assert follower.returncode == 130
-    *_, command = said.decode().strip().splitlines()
-    rest = baton(stack, *command.split()[1:])
+    command = said.decode().partition("continue with:  baton ")[2]
+    rest = baton(stack, *command.split())
     assert rest.returncode == 0
     assert rest.stdout == b"done\n"
+
+
+def test_following_goes_on_over_a_restart_of_the_api(stack: Stack, tmp_path: Path) -> None:
+    out = tmp_path / "log"
+    with out.open("wb") as file:
+        follower = subprocess.Popen(
+            [BATON, "submit", "--follow", "--run", "seq 50; sleep 5; seq 50 100"],
+            env=settings(stack), stdout=file, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        wait_until("the log has begun", lambda: b"\n50\n" in out.read_bytes(), seconds=60)
+
+        stack.api.stop(signal.SIGKILL)
+        stack.start_api()
+        _, said = follower.communicate(timeout=60)
+
+    assert follower.returncode == 0, said
+    found = BUILD_ID.search(said.decode())
+    assert found
+    assert out.read_bytes() == baton(stack, "logs", found[0]).stdout
+    assert out.read_bytes().endswith(b"\n100\n")
 
 
 def test_cancel_and_retry(stack: Stack) -> None:
@@ -416,7 +436,7 @@ def test_a_refused_sign_in_is_a_sentence(stack: Stack, options: list[str], says:
     assert done.stdout == b""
 
 
-@pytest.mark.parametrize("command", sorted(_COMMANDS.keys() - {"worker"}))
+@pytest.mark.parametrize("command", sorted(_COMMANDS))
 def test_every_command_has_a_help_that_says_what_it_is_for(command: str) -> None:
     done = subprocess.run(
         [BATON, command, "--help"], env=environment(),

@@ -13,6 +13,7 @@ import redis
 
 from tests.integration.dev_process import BATON, Dev, assert_gone, descendants, environment
 from tests.needs import missing
+from tests.redis_process import RedisProcess
 from tests.waiting import wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the environment")
@@ -78,7 +79,7 @@ def test_the_worker_can_reach_its_messages_but_not_the_store(dev: Dev) -> None:
 
 def test_a_second_one_on_the_same_data_is_refused(dev: Dev) -> None:
     done = subprocess.run(
-        [BATON, "dev", "--port", "0", "--data", str(dev.data)],
+        [BATON, "dev", "--port", dev.api_url.rpartition(":")[2], "--data", str(dev.data)],
         env=environment(), check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
@@ -103,6 +104,28 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"port {port} cannot be used" in done.stderr
     assert "--port" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "nonsense"])
+def test_a_redis_of_ones_own_that_does_not_answer_is_named(url: str, tmp_path: Path) -> None:
+    with Dev(tmp_path / "data", BATON_REDIS_URL=url) as dev:
+        assert dev.process.wait(60) == 1
+
+        assert dev.output.endswith("baton: BATON_REDIS_URL: no Redis answers there\n")
+
+
+def test_a_redis_of_ones_own_is_the_store(tmp_path: Path) -> None:
+    with (
+        RedisProcess(tmp_path) as server,
+        Dev(tmp_path / "data", BATON_REDIS_URL=server.url) as dev,
+    ):
+        dev.wait_ready()
+
+        done = dev.baton("submit", "--run", "true", "--follow", token=dev.token())
+
+        assert done.returncode == 0, done.stderr
+        with redis.Redis.from_url(server.url) as client:
+            assert client.exists(f"{{baton}}:build:{done.stderr.split()[0]}")
 
 
 def test_ctrl_c_stops_worker_first_and_store_last_and_the_builds_are_kept(tmp_path: Path) -> None:

@@ -220,7 +220,33 @@ async def test_attempts_are_limited(store: BuildStore) -> None:
         await expire(store, max_attempts=2)
     view = (await store.get(build_id)).view
     assert (view.status, view.reason) == (Status.ERRORED, "worker_lost")
-    assert len(view.attempts) == 2
+    assert [ended.attempt for ended in view.attempts] == [1]  # the last one ended the build
+
+
+async def test_a_build_handed_back_starts_again_at_once_and_counts_as_no_loss(
+    store: BuildStore,
+) -> None:
+    await submit(store)
+    for attempt in range(1, 5):
+        build_id, who = await dispatch(store)
+        claimed = await claim(store, build_id, who)
+        assert claimed.attempt == attempt
+        await store.hand_back(build_id, who, lease_id=claimed.lease_id, max_wait=600)
+        with pytest.raises(errors.LeaseLost):
+            await store.renew(build_id, who, lease_id=claimed.lease_id, lease=60)
+    view = (await store.get(build_id)).view
+    assert view.status == Status.QUEUED
+    assert {ended.reason for ended in view.attempts} == {"worker_shutdown"}
+    assert await expire(store, max_attempts=1) == []
+
+
+async def test_a_build_handed_back_that_was_cancelled_ends(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    claimed = await claim(store, build_id, who)
+    await store.cancel(build_id, who.user_id, who=who.user_id)
+    await store.hand_back(build_id, who, lease_id=claimed.lease_id, max_wait=600)
+    assert await status_of(store, build_id) == Status.CANCELLED
 
 
 async def test_the_watch_holds_off_while_it_must(store: BuildStore) -> None:

@@ -342,6 +342,15 @@ class BuildStore:
             raise _refused(answer)
         return int(answer[1]), bool(answer[2])
 
+    async def hand_back(
+        self, build_id: str, credential: Credential, *, lease_id: str, max_wait: float
+    ) -> None:
+        answer = await self._run(
+            "hand_back", build_id, credential.user_id, credential.token_id, lease_id, _ms(max_wait)
+        )
+        if answer[0] != b"ok":
+            raise _refused(answer)
+
     async def finish(
         self, build_id: str, credential: Credential, *, lease_id: str, result: Finish
     ) -> None:

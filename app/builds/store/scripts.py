@@ -6,7 +6,8 @@ from typing import Final
 from app.builds import lifecycle
 
 NAMES: Final = (
-    "submit", "take", "sent", "put_back", "claim", "renew", "append", "finish", "cancel", "expire",
+    "submit", "take", "sent", "put_back", "claim", "renew", "append",
+    "hand_back", "finish", "cancel", "expire",
 )  # fmt: skip
 
 

@@ -5,12 +5,6 @@ import json
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from app.tokens.keys import StaticKeys, VerificationKey, verification_key
@@ -128,10 +122,3 @@ def verifier(**policy: Any) -> Verifier:
         Policy(**rules | policy),
         clock=lambda: NOW,
     )
-
-
-def pem(key: Any, **how: Any) -> bytes:
-    encryption = how.get("encryption", NoEncryption())
-    content: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-    assert encryption.__class__ is not NoEncryption or load_pem_private_key(content, None)
-    return content

@@ -141,7 +141,7 @@ BAD: dict[str, tuple[str, str]] = {
         signed(user_claims(), key=STRANGER, jku="https://evil.example/keys"),
         "signature",
     ),
-    "claims changed": (f"{HEADER}.{b64(claims_text('"a": 1'))}.{SIGNATURE}", "signature"),
+    "claims changed": (".".join([HEADER, b64(claims_text('"a": 1')), SIGNATURE]), "signature"),
     "signature of another token": (f"{GOOD.rpartition('.')[0]}.{b64(b'x' * 256)}", "signature"),
     "signature too short": (f"{GOOD.rpartition('.')[0]}.AAAA", "signature"),
     "ECDSA signature in DER": (ecdsa_signature(encode_dss_signature(1, 1)), "signature"),
@@ -178,7 +178,7 @@ BAD: dict[str, tuple[str, str]] = {
     "exp missing": (signed(user_claims(exp=None)), CLAIM.format("exp")),
     "exp a string": (signed(user_claims(exp=str(NOW + 60))), CLAIM.format("exp")),
     "exp true": (signed(user_claims(exp=True)), CLAIM.format("exp")),
-    "exp 10^300": (signed(claims_text(f'"exp": 1{"0" * 300}', without="exp")), CLAIM.format("exp")),
+    "exp 10^300": (signed(user_claims(exp=10**300)), CLAIM.format("exp")),
     "exp 1e300": (signed(user_claims(exp=1e300)), CLAIM.format("exp")),
     "exp negative": (signed(user_claims(exp=-1)), CLAIM.format("exp")),
     "exp an object": (signed(user_claims(exp={})), CLAIM.format("exp")),
@@ -229,7 +229,9 @@ GOOD_ONES: dict[str, str] = {
     "typ absent": signed(user_claims(), typ=None),
     "typ in lower case": signed(user_claims(), typ="jwt"),
     "RFC 9068": signed(user_claims(azp=None, client_id="spa", jti="1"), typ="at+jwt"),
-    "RFC 9068, type in full": signed(user_claims(client_id="spa", jti="1"), typ="application/AT+JWT"),
+    "RFC 9068, type in full": signed(
+        user_claims(client_id="spa", jti="1"), typ="application/AT+JWT"
+    ),
     "ES256": signed_es256(user_claims()),
     "aud a string": signed(user_claims(aud=AUDIENCE)),
     "exp over by less than the leeway": signed(user_claims(exp=NOW - LEEWAY + 1)),
@@ -322,7 +324,7 @@ JSON_VALUES = st.recursive(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(sorted(build_claims() | user_claims()) + ["nbf", "cnf", "jti"]), JSON_VALUES)
+@given(st.sampled_from([*build_claims(), "nbf", "cnf", "jti"]), JSON_VALUES)
 async def test_whatever_a_claim_holds_the_answer_is_a_token_error_or_a_principal(
     name: str, value: Any
 ) -> None:
@@ -330,10 +332,12 @@ async def test_whatever_a_claim_holds_the_answer_is_a_token_error_or_a_principal
     for claims in (user_claims(), build_claims()):
         token = signed_es256(claims | {name: value})
         for check in (checks.user, checks.build):
+            said = "in order"
             try:
                 await check(token)
             except TokenError as error:
-                assert QUOTABLE.fullmatch(str(error))
+                said = str(error)
+            assert QUOTABLE.fullmatch(said)
 
 
 def test_a_token_does_not_show_what_it_says() -> None:

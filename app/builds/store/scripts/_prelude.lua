@@ -67,6 +67,24 @@ local function requeue(id, owner)
   offer_turn(owner)
 end
 
+-- A running build becomes a queued one again: the next attempt, with the reason of this one's end.
+local function start_again(id, owner, reason, words, now, max_wait)
+  local r = redis.call('HMGET', build_key(id), 'attempt', 'attempts', 'worker')
+  local ended = r[2] and cjson.decode(r[2]) or {}
+  ended[#ended + 1] = { attempt = tonumber(r[1]), reason = reason, ended_at = now / 1000,
+    worker = r[3] }
+  move(id, owner, 'running', 'queued')
+  redis.call('HSET', build_key(id), 'attempts', cjson.encode(ended))
+  redis.call('HDEL', build_key(id), 'lease_id', 'nonce', 'started', 'worker', 'steps', 'commit')
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('ZREM', P .. 'deadlines', id)
+  redis.call('ZADD', P .. 'waiting', now + max_wait, id)
+  redis.call('APPEND', log_key(id), '\n[attempt ' .. r[1] .. ' ended: ' .. words
+    .. '; the build starts again]\n')
+  requeue(id, owner)
+  changed(id)
+end
+
 local function is_final(status)
   return status ~= 'queued' and status ~= 'running'
 end

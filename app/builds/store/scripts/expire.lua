@@ -41,29 +41,17 @@ end
 
 -- The worker fell silent.
 for _, id in ipairs(due('leases')) do
-  local r = redis.call('HMGET', build_key(id), 'owner', 'attempt', 'attempts', 'worker', 'cancel_at')
-  local owner = r[1]
-  if r[5] then
-    finish(id, owner, 'running', 'cancelled', 'cancelled', 'cancelled; its worker was lost', now)
+  local r = redis.call('HMGET', build_key(id), 'owner', 'cancel_at')
+  if r[2] then
+    finish(id, r[1], 'running', 'cancelled', 'cancelled', 'cancelled; its worker was lost', now)
     note('cancelled', id)
   else
-    local lost = r[3] and cjson.decode(r[3]) or {}
-    lost[#lost + 1] = { attempt = tonumber(r[2]), reason = 'worker_lost', ended_at = now / 1000,
-      worker = r[4] }
-    redis.call('HSET', build_key(id), 'attempts', cjson.encode(lost))
-    if #lost >= max_attempts then
-      finish(id, owner, 'running', 'errored', 'worker_lost',
-        'its worker fell silent, on the last of ' .. #lost .. ' attempts', now)
+    local losses = redis.call('HINCRBY', build_key(id), 'losses', 1)
+    if losses >= max_attempts then
+      finish(id, r[1], 'running', 'errored', 'worker_lost',
+        'its worker fell silent, ' .. losses .. ' times in all', now)
     else
-      move(id, owner, 'running', 'queued')
-      redis.call('HDEL', build_key(id), 'lease_id', 'nonce', 'started', 'worker', 'steps', 'commit')
-      redis.call('ZREM', P .. 'leases', id)
-      redis.call('ZREM', P .. 'deadlines', id)
-      redis.call('ZADD', P .. 'waiting', now + max_wait, id)
-      redis.call('APPEND', log_key(id),
-        '\n[attempt ' .. r[2] .. ' was lost: its worker fell silent; the build starts again]\n')
-      requeue(id, owner)
-      changed(id)
+      start_again(id, r[1], 'worker_lost', 'its worker fell silent', now, max_wait)
     end
     note('worker_lost', id)
   end
