@@ -42,7 +42,7 @@ from app.contract.status import Reason
 from app.issuer.application import create_issuer as create_issuer_from_config
 from app.issuer.config import IssuerConfig
 from app.settings import IssuerSettings, Settings
-from app.tokens.errors import MintError, ProviderUnavailable
+from app.tokens.errors import MintError, ProviderUnavailable, TooShort
 from app.tokens.jwks import JwksCache
 from app.tokens.lifetime import DISPATCH_MARGIN, redelivery_after
 from app.tokens.minting import MintRequest, TokenMinter
@@ -194,7 +194,9 @@ def _mint(minter: TokenMinter) -> Mint:
         except ProviderUnavailable as error:
             raise MintFailed(Reason.NO_TOKEN, str(error), error.retry_after) from error
         except MintError as error:
-            raise MintFailed(Reason.TOKEN_REFUSED, str(error)) from error
+            raise MintFailed(
+                Reason.TOKEN_REFUSED, str(error), others_too=not isinstance(error, TooShort)
+            ) from error
         facts = minted.facts
         return Ticket(
             token=minted.token,
@@ -321,6 +323,7 @@ def _watch(settings: Settings, store: BuildStore) -> Watch:
             lease=settings.lease,
             max_attempts=settings.max_attempts,
             max_wait=settings.max_queue_wait,
+            retention=settings.retention,
         ),
     )
 

@@ -31,6 +31,14 @@ _IDLE: Final = 1.0
 _BREATH: Final = 0.02
 #: Seconds of pause after the first and the last of several failures in a row.
 _PAUSE: Final = (1.0, 30.0)
+#: The same for a build that fails for reasons of its own. Each try costs a token at the provider,
+#: and only an operator can change what comes of it.
+_BUILD_PAUSE: Final = (1.0, 900.0)
+#: Seconds in which what was taken is seen through after the order to stop.
+_LAST_ORDERS: Final = 5.0
+#: Seconds between tries to record an attempt while the store is away, and how many there are.
+_RECORD_PAUSE: Final = 0.5
+_RECORD_TRIES: Final = 4
 
 
 class Mint(Protocol):
@@ -68,25 +76,39 @@ class Dispatcher:
         self._pause_until = 0.0
 
     async def run(self) -> None:
-        """Dispatch until cancelled; what was taken by then is seen through."""
-        async with asyncio.TaskGroup() as group:
-            slots = asyncio.Semaphore(_PARALLEL)
-            while True:
-                await self._pause()
-                await slots.acquire()
-                taken = await self._take()
-                if taken is None:
-                    slots.release()
-                    await asyncio.sleep(_BREATH)
-                    await self._work.wait(_IDLE)
-                    continue
-                task = group.create_task(self._dispatch(taken))
-                task.add_done_callback(lambda _: slots.release())
+        """Dispatch until cancelled; what was taken by then is seen through, for some seconds."""
+        running: set[asyncio.Task[None]] = set()
+        try:
+            await self._run(running)
+        finally:
+            if running:
+                _, late = await asyncio.wait(running, timeout=_LAST_ORDERS)
+                for task in late:
+                    task.cancel()
+
+    async def _run(self, running: set[asyncio.Task[None]]) -> None:
+        slots = asyncio.Semaphore(_PARALLEL)
+
+        def done(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            slots.release()
+
+        while True:
+            await slots.acquire()
+            await self._pause()
+            taken = await self._take()
+            if taken is None:
+                slots.release()
+                await asyncio.sleep(_BREATH)
+                await self._work.wait(_IDLE)
+                continue
+            task = asyncio.create_task(self._dispatch(taken))
+            running.add(task)
+            task.add_done_callback(done)
 
     async def _pause(self) -> None:
         """After failures of the provider or the broker: not every build has to find out anew."""
-        left = self._pause_until - time.monotonic()
-        if left > 0:
+        while (left := self._pause_until - time.monotonic()) > 0:
             await asyncio.sleep(left)
 
     async def _take(self) -> Taken | None:
@@ -97,7 +119,6 @@ class Dispatcher:
             )
         except StoreUnavailable as error:
             log.warning("dispatch waits: %s", error)
-            self._failed(None)
             return None
 
     async def _dispatch(self, taken: Taken) -> None:
@@ -118,25 +139,37 @@ class Dispatcher:
             )
             self._check_lifetime(ticket, timers)
         except MintFailed as error:
-            await self._put_back(taken, taken.attempt, error.reason, str(error), error.retry_after)
+            await self._refused(taken, error)
             return
-        wanted = await self._store.sent(
-            taken,
-            token_id=ticket.token_id,
-            facts_json=ticket.facts.model_dump_json(),
-            queue_ttl=timers.message_expires,
-        )
-        if not wanted:
+        if not await self._record(taken, ticket, timers):
             return  # cancelled meanwhile, or this took so long that the watch took it back
         try:
             await self._queue.send(taken.build_id, ticket.token, timers)
         except QueueUnavailable as error:
-            await self._put_back(
-                taken, taken.attempt + 1, Reason.BROKER_UNAVAILABLE, str(error), None
-            )
+            await self._put_back(taken, Reason.BROKER_UNAVAILABLE, str(error), self._failed(None))
             return
         self._failures = 0
         log.info("dispatched", extra=log_context(taken.build_id, attempt=taken.attempt + 1))
+
+    async def _record(self, taken: Taken, ticket: Ticket, timers: Timers) -> bool:
+        """Put the attempt on record; False when it is not wanted any more.
+
+        An answer of the store that is lost here would leave a build without a message for as long
+        as messages may wait, so this is tried several times.
+        """
+        for left in reversed(range(_RECORD_TRIES)):
+            try:
+                return await self._store.sent(
+                    taken,
+                    token_id=ticket.token_id,
+                    facts_json=ticket.facts.model_dump_json(),
+                    queue_ttl=timers.message_expires,
+                )
+            except StoreUnavailable:
+                if not left:
+                    raise
+                await asyncio.sleep(_RECORD_PAUSE)
+        return False
 
     def _check_lifetime(self, ticket: Ticket, timers: Timers) -> None:
         """The sum once more, from this very moment: minting may have taken long."""
@@ -148,27 +181,41 @@ class Dispatcher:
                 f"the token lasts {left:.0f} s more, but the build may need {needed:.0f} s: raise "
                 "the token lifetime at the provider, or lower the build's timeout, "
                 "BATON_QUEUE_TTL or BATON_REPORT_WINDOW",
+                others_too=False,
             )
 
-    async def _put_back(
-        self, taken: Taken, attempt: int, reason: Reason, message: str, retry_after: float | None
-    ) -> None:
-        delay = self._failed(retry_after)
+    async def _refused(self, taken: Taken, error: MintFailed) -> None:
+        if error.others_too:
+            delay = self._failed(error.retry_after)
+        else:
+            delay = _delay(_BUILD_PAUSE, taken.failures)
+        await self._put_back(taken, error.reason, str(error), delay)
+
+    async def _put_back(self, taken: Taken, reason: Reason, message: str, delay: float) -> None:
         log.warning(
             "not dispatched, trying again in %.0f s: %s",
             delay,
             message,
             extra=log_context(taken.build_id, reason=reason),
         )
-        await self._store.put_back(
-            taken.build_id, attempt=attempt, delay=delay, reason=reason, message=message
-        )
+        await self._store.put_back(taken, delay=delay, reason=reason, message=message)
 
     def _failed(self, retry_after: float | None) -> float:
-        """Note a failure; returns the seconds until the next try."""
-        least, most = _PAUSE
-        delay = min(most, least * 2.0**self._failures) * random.uniform(0.8, 1.2)  # noqa: S311  jitter
-        delay = max(delay, min(retry_after or 0.0, 10 * most))
-        self._failures = min(self._failures + 1, 10)
-        self._pause_until = time.monotonic() + delay
+        """Note a failure; returns the seconds until the next try.
+
+        Builds that were under way when the first failed find the same: that is one failure.
+        """
+        now = time.monotonic()
+        if now >= self._pause_until:
+            self._failures += 1
+        most = _PAUSE[1]
+        delay = max(_delay(_PAUSE, self._failures - 1), min(retry_after or 0.0, 10 * most))
+        self._pause_until = max(self._pause_until, now + delay)
         return delay
+
+
+def _delay(bounds: tuple[float, float], failures: int) -> float:
+    """Seconds to wait after so many failures before this one."""
+    least, most = bounds
+    exact = min(most, least * 2.0 ** min(max(failures, 0), 30))
+    return exact * random.uniform(0.8, 1.2)  # noqa: S311  jitter

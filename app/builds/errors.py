@@ -114,11 +114,22 @@ class LogIncomplete(_AtOffset):
 
 
 class MintFailed(Exception):
-    """No token for now; the build waits. `retry_after` in seconds, where the provider named it."""
+    """No token for now; the build waits. `retry_after` in seconds, where the provider named it.
 
-    def __init__(self, reason: Reason, message: str, retry_after: float | None = None) -> None:
+    `others_too`: whether other builds' tokens would most likely fail as well.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        others_too: bool = True,
+    ) -> None:
         self.reason = reason
         self.retry_after = retry_after
+        self.others_too = others_too
         super().__init__(message)
 
 

@@ -108,12 +108,9 @@ class BuildService:
     async def page(
         self, owner: str, *, status: Status | None, cursor: str | None, limit: int
     ) -> BuildPage:
-        """`limit` builds, newest first, after the one that `cursor` names."""
-        if cursor is not None:
-            _check_id(cursor)
-        builds = await self._store.page(owner, status=status, before=cursor, limit=limit + 1)
-        views = [build.view for build in builds[:limit]]
-        return BuildPage(builds=views, next=views[-1].id if len(builds) > limit else None)
+        """Up to `limit` builds, newest first, after the one that `cursor` names."""
+        builds, following = await self._store.page(owner, status=status, before=cursor, limit=limit)
+        return BuildPage(builds=[build.view for build in builds], next=following)
 
     async def cancel(self, owner: str, build_id: str) -> BuildView:
         """End a queued build, ask a running one to end; twice is fine. Raises `NotCancellable`."""

@@ -1,4 +1,4 @@
-"""The watch: sees to it that every build ends.
+"""The watch: sees to it that every build ends, and that what ended long ago goes.
 
 Any number of API processes may run one; the store's script hands each expiry to exactly one.
 """
@@ -20,6 +20,7 @@ class WatchRules:
     lease: float  #: seconds
     max_attempts: int
     max_wait: float  #: seconds that a build may wait to be begun
+    retention: float  #: seconds for which an ended build is kept
 
 
 class Watch:
@@ -54,6 +55,7 @@ class Watch:
             hold=time.monotonic() < self._hold_until,
             max_attempts=self._rules.max_attempts,
             max_wait=self._rules.max_wait,
+            retention=self._rules.retention,
         )
         for what, build_id in done:
             log.warning("overdue: %s", what, extra=log_context(build_id))

@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "api": "app.cli.serve",
     "worker": "app.cli.serve",
     "issuer": "app.cli.serve",
+    "secrets": "app.cli.secret_files",
 }
 
 _INTERRUPTED: Final = 130

@@ -1,6 +1,5 @@
 """The embedded store: the best Redis server that this machine has, private to `baton dev`."""
 
-import hashlib
 import re
 import secrets
 import shutil
@@ -15,8 +14,8 @@ from typing import Final
 
 import redis
 
+from app.cli.store_access import WORKER, worker_line
 from app.cli.supervisor import Child, StartFailed, Supervisor
-from app.contract.queue import QUEUE
 
 #: Seconds for a server to load what it kept.
 _START: Final = 60
@@ -26,11 +25,7 @@ _NONE: Final = (
     "BATON_REDIS_URL to one that runs"
 )
 
-
-#: Who the worker is to this server, and all that it may touch: Celery's keys, and no channel.
-_WORKER: Final = "worker"
-_WORKER_RULES: Final = f"~{QUEUE}* ~_kombu.* ~unacked* resetchannels +@all -@admin -@dangerous"
-#: The first version whose rules know of channels.
+#: The first version whose access rules know of channels.
 _CHANNEL_RULES: Final = (6, 2)
 
 
@@ -57,9 +52,8 @@ def choose(data: Path) -> StoreServer:
         config = _config(port, password, data)
         url = broker_url = f"redis://:{password}@127.0.0.1:{port}/0"
         if _version(program) >= _CHANNEL_RULES:
-            digest = hashlib.sha256(for_workers.encode()).hexdigest()
-            config += f"user {_WORKER} on #{digest} {_WORKER_RULES}\n"
-            broker_url = f"redis://{_WORKER}:{for_workers}@127.0.0.1:{port}/0"
+            config += worker_line(for_workers) + "\n"
+            broker_url = f"redis://{WORKER}:{for_workers}@127.0.0.1:{port}/0"
         return StoreServer(
             name=Path(program).name,
             argv=(program, "-"),

@@ -9,6 +9,7 @@ MintError                 a token that we wanted
 ├── ProviderUnavailable   no answer that counts; try again later
 ├── ProviderRefused       the provider said no; somebody has to change something
 └── UnfitToken            a token came, but does not fit the job; the message says what to change
+    └── TooShort           it does not last as long as this job may; a shorter job's would
 KeyFileError              a signing key's file cannot be used; stops the start
 
 Messages of a `TokenError` are fixed sentences in the characters of RFC 6750 §3: no quotes and no
@@ -62,6 +63,10 @@ class ProviderRefused(MintError):
 
 class UnfitToken(MintError):
     """The provider's token does not fit the job."""
+
+
+class TooShort(UnfitToken):
+    """The provider's token does not last as long as this job may take."""
 
 
 class KeyFileError(Exception):

@@ -1,5 +1,6 @@
 """The store: records, indexes, queues and logs in Redis. Each change is one atomic script."""
 
-from app.builds.store.redis import BuildStore, connect
+from app.builds.store.connection import connect
+from app.builds.store.redis import BuildStore
 
 __all__ = ["BuildStore", "connect"]

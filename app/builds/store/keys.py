@@ -6,13 +6,14 @@
 | `log:<id>` | string | the log's bytes |
 | `index:<owner>:<status or all>` | zset | ids, all with score 0: sorted by id, which is by time |
 | `queue:<owner>` | zset | ids waiting for their turn, by id |
-| `turns` / `turn` | zset / counter | the ring of owners with something queued |
+| `turns` / `turn` | zset / counter | the ring of owners with something queued; numbers takes, too |
 | `active:<owner>` | set | ids dispatched or running |
 | `delayed` | zset | ids that wait before they are queued again, until when |
 | `waiting` | zset | ids that no worker has begun, until when |
 | `dispatched` | zset | ids being minted for or in Celery, until when they must be claimed |
 | `leases` | zset | running ids, until when their worker must speak |
 | `deadlines` | zset | running ids, until when they must have been reported |
+| `ended` | zset | ids with a final status, since when; deleted after the retention |
 | `idempotency:<owner>:<key>` | hash | the id and body digest of a submission; expires |
 
 Channels: `changed` carries the id of a build that changed; `work` says that dispatch may have some.

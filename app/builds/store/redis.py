@@ -1,65 +1,34 @@
 """`BuildStore`: what a build goes through, each step one script on Redis."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError as RedisConnectionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TimeoutError as RedisTimeoutError,
-)
+from redis.asyncio import Redis
 
 from app.builds import errors
 from app.builds.model import Build, Credential
 from app.builds.store import keys, scripts
+from app.builds.store.connection import answering
 from app.contract.status import Status
 
-#: Seconds for an answer before a call counts as failed: callers are people and workers that retry.
-_TIMEOUT: Final = 5.0
-#: Connections of one API process; followers share them, so none is held while waiting.
-_CONNECTIONS: Final = 64
+#: Bytes of specs and steps on one page of builds.
+_PAGE_BYTES: Final = 4 * 1024 * 1024
 #: Overdue builds that one run of the watch takes of each kind, to keep the script short.
 _EXPIRE_BATCH: Final = 100
-
-_UNAVAILABLE = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    BusyLoadingError,
-    ReadOnlyError,
-    OutOfMemoryError,
-    OSError,
-)
-
-
-def connect(url: str) -> "Redis":
-    """A client for `url` whose every call is bounded in time and made once."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=_TIMEOUT,
-        socket_timeout=_TIMEOUT,
-        socket_connect_timeout=_TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
-    return Redis.from_pool(pool)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """A build whose turn it is; `attempt` counts the dispatches before this one."""
+    """A build whose turn it is."""
 
     build_id: str
     owner: str
     timeout: float
-    attempt: int
+    attempt: int  #: dispatches before this one
+    take: int  #: which take this is: what its dispatcher writes holds only until the next one
+    failures: int  #: how often in a row it could not be dispatched
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,16 +78,6 @@ def _refused(answer: Sequence[Any]) -> Exception:
     return refusals[word]()
 
 
-@asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
-    try:
-        yield
-    except _UNAVAILABLE as error:
-        raise errors.StoreUnavailable(
-            f"the store did not answer ({type(error).__name__})"
-        ) from error
-
-
 class BuildStore:
     """Every method raises `StoreUnavailable` when Redis does not answer in time.
 
@@ -132,11 +91,11 @@ class BuildStore:
         }
 
     async def _run(self, name: str, *args: str | bytes | float) -> Any:  # noqa: ANN401  Lua's answer
-        async with _answering():
+        async with answering():
             return await self._scripts[name](keys=[keys.PREFIX], args=args)
 
     async def ping(self) -> None:
-        async with _answering():
+        async with answering():
             await self._redis.ping()
 
     async def close(self) -> None:
@@ -174,7 +133,7 @@ class BuildStore:
 
     async def get(self, build_id: str) -> Build:
         """Raises `NotFound`."""
-        async with _answering():
+        async with answering():
             pipe = self._redis.pipeline(transaction=False)
             pipe.hgetall(keys.build(build_id))
             pipe.strlen(keys.log(build_id))
@@ -189,19 +148,39 @@ class BuildStore:
 
     async def page(
         self, owner: str, *, status: Status | None, before: str | None, limit: int
-    ) -> list[Build]:
-        """Up to `limit` builds of an owner, newest first, older than the id `before`."""
-        async with _answering():
-            ids: Any = await self._redis.zrevrangebylex(
-                keys.index(owner, status or "all"), f"({before}" if before else "+", "-", 0, limit
-            )
+    ) -> tuple[list[Build], str | None]:
+        """Up to `limit` builds of an owner, newest first, older than the id `before`.
+
+        Returns them and the id that the next page is before, None after the last. A page of large
+        builds is shorter, so that nobody's list fills the memory of this process.
+        """
+        async with answering():
+            found: Any = await self._redis.zrevrangebylex(
+                keys.index(owner, status or "all"),
+                f"({before}" if before else "+", "-", 0, limit + 1,
+            )  # fmt: skip
+            ids = [build_id.decode() for build_id in found]
+            if not ids:
+                return [], None
+            some = await self._fitting(ids[:limit])
             pipe = self._redis.pipeline(transaction=False)
-            for build_id in ids:
-                pipe.hgetall(keys.build(build_id.decode()))
-                pipe.strlen(keys.log(build_id.decode()))
-            answers = await pipe.execute() if ids else []
+            for build_id in some:
+                pipe.hgetall(keys.build(build_id))
+                pipe.strlen(keys.log(build_id))
+            answers = await pipe.execute()
         pairs = zip(answers[::2], answers[1::2], strict=True)
-        return [self._build(record, length) for record, length in pairs if record]
+        builds = [self._build(record, length) for record, length in pairs if record]
+        return builds, some[-1] if len(ids) > len(some) else None
+
+    async def _fitting(self, ids: list[str]) -> list[str]:
+        """The first of these builds, at least one, whose records fit on a page."""
+        pipe = self._redis.pipeline(transaction=False)
+        for build_id in ids:
+            pipe.hstrlen(keys.build(build_id), "spec")
+            pipe.hstrlen(keys.build(build_id), "steps")
+        sizes = await pipe.execute()
+        totals = accumulate(map(sum, zip(sizes[::2], sizes[1::2], strict=True)))
+        return ids[: max(1, sum(total <= _PAGE_BYTES for total in totals))]
 
     async def cancel(self, build_id: str, owner: str, *, who: str) -> None:
         """Raises `NotFound`, `NotCancellable`."""
@@ -213,7 +192,7 @@ class BuildStore:
 
     async def log_state(self, build_id: str) -> tuple[str, Status, int]:
         """The owner, status and log length of a build, read together. Raises `NotFound`."""
-        async with _answering():
+        async with answering():
             pipe = self._redis.pipeline(transaction=True)
             pipe.hmget(keys.build(build_id), "owner", "status")
             pipe.strlen(keys.log(build_id))
@@ -224,7 +203,7 @@ class BuildStore:
 
     async def log_bounds(self, build_id: str) -> tuple[int, int]:
         """Where the current attempt's log begins, and where it ends."""
-        async with _answering():
+        async with answering():
             pipe = self._redis.pipeline(transaction=True)
             pipe.hget(keys.build(build_id), "log_start")
             pipe.strlen(keys.log(build_id))
@@ -235,7 +214,7 @@ class BuildStore:
         """The bytes from `start` up to, not including, `stop`; fewer where the log ends."""
         if stop <= start:
             return b""
-        async with _answering():
+        async with answering():
             data: Any = await self._redis.getrange(keys.log(build_id), start, stop - 1)
         return bytes(data)
 
@@ -251,26 +230,32 @@ class BuildStore:
             owner=answer[2].decode(),
             timeout=float(answer[3]),
             attempt=int(answer[4]),
+            take=int(answer[5]),
+            failures=int(answer[6]),
         )
 
     async def sent(self, taken: Taken, *, token_id: str, facts_json: str, queue_ttl: float) -> bool:
         """Record the attempt that is about to be sent; False when it is not wanted any more."""
         answer = await self._run(
-            "sent", taken.build_id, taken.attempt, token_id, facts_json, _ms(queue_ttl)
+            "sent", taken.build_id, taken.take, token_id, facts_json, _ms(queue_ttl)
         )
         return bool(answer)
 
-    async def put_back(
-        self, build_id: str, *, attempt: int, delay: float, reason: str, message: str
-    ) -> None:
+    async def put_back(self, taken: Taken, *, delay: float, reason: str, message: str) -> None:
         """Let a build wait again, and say why on its record."""
-        await self._run("put_back", build_id, attempt, _ms(delay), reason, message)
+        await self._run("put_back", taken.build_id, taken.take, _ms(delay), reason, message)
 
     async def expire(
-        self, *, hold: bool, max_attempts: int, max_wait: float
+        self, *, hold: bool, max_attempts: int, max_wait: float, retention: float
     ) -> list[tuple[str, str]]:
-        """Take what is overdue; returns what was done as (word, build id)."""
-        answer = await self._run("expire", int(hold), max_attempts, _ms(max_wait), _EXPIRE_BATCH)
+        """Take what is overdue; returns what was done as (word, build id).
+
+        With `hold`, nothing is ended or taken from a worker. Builds that ended `retention` seconds
+        ago are deleted.
+        """
+        answer = await self._run(
+            "expire", int(hold), max_attempts, _ms(max_wait), _ms(retention), _EXPIRE_BATCH
+        )
         words = [item.decode() for item in answer]
         return list(zip(words[::2], words[1::2], strict=True))
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from app.tokens.claims import BuildPrincipal, Claims
-from app.tokens.errors import KeysUnavailable, ProviderUnavailable, TokenError, UnfitToken
+from app.tokens.errors import KeysUnavailable, ProviderUnavailable, TokenError, TooShort, UnfitToken
 from app.tokens.minting import MintedToken, MintRequest
 from app.tokens.verifier import Policy, Verifier
 
@@ -32,7 +32,7 @@ async def accept(
 
 
 def check_fit(facts: BuildPrincipal, request: MintRequest, *, asked_at: float) -> None:
-    """Raises `UnfitToken` unless the token is for this build and lasts."""
+    """Raises `UnfitToken` unless the token is for this build, `TooShort` unless it lasts."""
     if facts.build_id != request.build_id or facts.user_id != request.user_id:
         raise UnfitToken(
             "the token was made for another build or user: something between here and the "
@@ -41,7 +41,7 @@ def check_fit(facts: BuildPrincipal, request: MintRequest, *, asked_at: float) -
     # Whole seconds: an issuer cuts its `iat` down to them. The margin for minting covers the rest.
     lasts = facts.expires_at - math.floor(asked_at)
     if lasts < request.lifetime:
-        raise UnfitToken(
+        raise TooShort(
             f"the token lasts {lasts} s but this build needs {math.ceil(request.lifetime)} s: "
             f"raise the token lifetime of API {facts.audience} at the provider to "
             f"{_with_room(request.lifetime)} s or more, or lower BATON_MAX_BUILD_TIMEOUT, the "

@@ -63,7 +63,8 @@ class LocalMinter:
         """RFC 9068 §2.2, and whose build it is."""
         return {
             "iss": self._issuer,
-            "exp": math.ceil(now + request.lifetime),
+            # Rounded up one by one: a float of this size has no room for the lifetime's fraction.
+            "exp": math.ceil(now) + math.ceil(request.lifetime),
             "aud": self._policy.mint_audience,
             "sub": f"{self._client_id}@clients",
             "client_id": self._client_id,

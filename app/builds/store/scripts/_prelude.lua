@@ -2,6 +2,11 @@
 -- takes it too); times are milliseconds by the store's clock, the only one that counts.
 local P = KEYS[1]
 local ALLOWED = ' @TRANSITIONS@ '
+-- Bytes of all attempts together. Redis refuses strings over 512 MiB, and what a script has done
+-- before an error is not undone; the room above is for our own lines between attempts.
+local LARGEST_LOG = 500000000
+-- Attempts on one record, hand-backs included: a build always ends, and its record stays small.
+local MOST_ATTEMPTS = 100
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -53,7 +58,8 @@ end
 local function finish(id, owner, from, to, reason, message, now)
   move(id, owner, from, to)
   redis.call('HSET', build_key(id), 'finished', now, 'reason', reason, 'message', message)
-  redis.call('HDEL', build_key(id), 'lease_id', 'nonce', 'phase')
+  redis.call('HDEL', build_key(id), 'lease_id', 'nonce', 'phase', 'take')
+  redis.call('ZADD', P .. 'ended', now, id)
   release(id, owner)
   changed(id)
 end
@@ -62,7 +68,7 @@ end
 local function requeue(id, owner)
   redis.call('ZREM', P .. 'dispatched', id)
   redis.call('SREM', active_key(owner), id)
-  redis.call('HDEL', build_key(id), 'phase')
+  redis.call('HDEL', build_key(id), 'phase', 'take')
   redis.call('ZADD', queue_key(owner), 0, id)
   offer_turn(owner)
 end
@@ -73,6 +79,11 @@ local function start_again(id, owner, reason, words, now, max_wait)
   local ended = r[2] and cjson.decode(r[2]) or {}
   ended[#ended + 1] = { attempt = tonumber(r[1]), reason = reason, ended_at = now / 1000,
     worker = r[3] }
+  if #ended >= MOST_ATTEMPTS then
+    finish(id, owner, 'running', 'errored', 'worker_lost', 'given up after ' .. #ended .. ' attempts',
+      now)
+    return
+  end
   move(id, owner, 'running', 'queued')
   redis.call('HSET', build_key(id), 'attempts', cjson.encode(ended))
   redis.call('HDEL', build_key(id), 'lease_id', 'nonce', 'started', 'worker', 'steps', 'commit')

@@ -15,7 +15,8 @@ if known > 0 and redis.call('GETRANGE', log, offset, offset + known - 1) ~= byte
   return { 'conflict', stop }
 end
 if known < #bytes then
-  if offset + #bytes - start > limit then return { 'full', stop } end
+  local last = offset + #bytes
+  if last - start > limit or last > LARGEST_LOG then return { 'full', stop } end
   stop = redis.call('APPEND', log, bytes:sub(known + 1))
   changed(id)
 end

@@ -21,7 +21,7 @@ local log_start = redis.call('STRLEN', log_key(id))
 move(id, user, 'queued', 'running')
 redis.call('HSET', build_key(id), 'nonce', nonce, 'worker', worker, 'lease_id', lease_id,
   'started', now, 'log_start', log_start)
-redis.call('HDEL', build_key(id), 'phase')
+redis.call('HDEL', build_key(id), 'phase', 'take', 'failures')
 redis.call('ZREM', P .. 'dispatched', id)
 redis.call('ZREM', P .. 'waiting', id)
 redis.call('ZADD', P .. 'leases', now + lease, id)

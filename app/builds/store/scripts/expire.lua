@@ -1,11 +1,22 @@
 -- The watch: whatever is overdue goes round again or ends. Each is taken by exactly one caller.
--- hold ('1': only promote what was delayed), max_attempts, max_wait_ms, most
-local hold, max_attempts, max_wait, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+-- hold ('1': end nothing yet), max_attempts, max_wait_ms, retention_ms, most
+local hold, max_attempts, max_wait, retention = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local most = ARGV[5]
 local now = now_ms()
 local done = {}
 
-local function due(set)
-  return redis.call('ZRANGEBYSCORE', P .. set, '-inf', now, 'LIMIT', 0, most)
+-- The ids in a set whose time has come. An id without a record (evicted, deleted by hand) is dropped:
+-- it must not keep the watch from all the others.
+local function due(set, before)
+  local ids = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. set, '-inf', before or now, 'LIMIT', 0, most)) do
+    if redis.call('EXISTS', build_key(id)) == 1 then
+      ids[#ids + 1] = id
+    else
+      redis.call('ZREM', P .. set, id)
+    end
+  end
+  return ids
 end
 
 local function note(what, id)
@@ -18,6 +29,15 @@ for _, id in ipairs(due('delayed')) do
   local owner = redis.call('HGET', build_key(id), 'owner')
   redis.call('ZADD', queue_key(owner), 0, id)
   offer_turn(owner)
+end
+
+-- Ended long ago: nothing of it stays.
+for _, id in ipairs(due('ended', now - retention)) do
+  local r = redis.call('HMGET', build_key(id), 'owner', 'status')
+  redis.call('ZREM', index_key(r[1], 'all'), id)
+  redis.call('ZREM', index_key(r[1], r[2]), id)
+  redis.call('ZREM', P .. 'ended', id)
+  redis.call('UNLINK', build_key(id), log_key(id))
 end
 if hold == '1' then return done end
 

@@ -1,10 +1,16 @@
--- Records an attempt and its token, just before the message goes out.
--- id, attempt before, token_id, token facts, queue_ttl_ms
-local id, attempt, token_id, facts, queue_ttl = unpack(ARGV)
-local r = redis.call('HMGET', build_key(id), 'status', 'phase', 'attempt')
-if r[1] ~= 'queued' or r[2] ~= 'minting' or (r[3] or '0') ~= attempt then return 0 end
-redis.call('HSET', build_key(id), 'phase', 'sent', 'attempt', attempt + 1,
-  'token_id', token_id, 'token', facts, 'reason', '', 'message', '')
-redis.call('ZADD', P .. 'dispatched', now_ms() + queue_ttl, id)
+-- Records an attempt and its token, just before the message goes out. Once per take; the same token
+-- again is fine: then the first answer was lost.
+-- id, take, token_id, token facts, queue_ttl_ms
+local id, take, token_id, facts, queue_ttl = unpack(ARGV)
+local now = now_ms()
+local r = redis.call('HMGET', build_key(id), 'status', 'phase', 'take', 'token_id')
+if r[1] ~= 'queued' or r[3] ~= take then return 0 end
+if r[2] == 'sent' then return r[4] == token_id and 1 or 0 end
+-- Too late for the token's lifetime; the watch puts the build back.
+if tonumber(redis.call('ZSCORE', P .. 'dispatched', id)) < now then return 0 end
+redis.call('HINCRBY', build_key(id), 'attempt', 1)
+redis.call('HSET', build_key(id), 'phase', 'sent', 'token_id', token_id, 'token', facts,
+  'reason', '', 'message', '')
+redis.call('ZADD', P .. 'dispatched', now + queue_ttl, id)
 changed(id)
 return 1

@@ -5,7 +5,7 @@ local now = now_ms()
 if key ~= '' then
   local idem = P .. 'idempotency:' .. owner .. ':' .. key
   local before = redis.call('HMGET', idem, 'id', 'digest')
-  if before[1] then
+  if before[1] and redis.call('EXISTS', build_key(before[1])) == 1 then
     if before[2] ~= digest then return { 'key_reused' } end
     return { 'same', before[1] }
   end

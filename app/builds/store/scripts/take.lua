@@ -6,18 +6,21 @@ while true do
   local owner = redis.call('ZRANGE', P .. 'turns', 0, 0)[1]
   if not owner then return { 'none' } end
   redis.call('ZREM', P .. 'turns', owner)
-  if redis.call('SCARD', active_key(owner)) < limit then
-    local id = redis.call('ZRANGE', queue_key(owner), 0, 0)[1]
-    if id then
-      redis.call('ZREM', queue_key(owner), id)
-      if redis.call('ZCARD', queue_key(owner)) > 0 then
-        redis.call('ZADD', P .. 'turns', redis.call('INCR', P .. 'turn'), owner)
-      end
+  local id = redis.call('ZRANGE', queue_key(owner), 0, 0)[1]
+  if id and redis.call('SCARD', active_key(owner)) < limit then
+    redis.call('ZREM', queue_key(owner), id)
+    if redis.call('ZCARD', queue_key(owner)) > 0 then
+      redis.call('ZADD', P .. 'turns', redis.call('INCR', P .. 'turn'), owner)
+    end
+    local r = redis.call('HMGET', build_key(id), 'timeout', 'attempt', 'failures')
+    if r[1] then  -- else its record is gone, and there is nothing to dispatch
+      -- The number of this take fences what its dispatcher writes: a dispatcher that stalls is
+      -- found by the watch, and the build may be another's by the time it goes on.
+      local take = redis.call('INCR', P .. 'turn')
       redis.call('SADD', active_key(owner), id)
       redis.call('ZADD', P .. 'dispatched', now_ms() + hold, id)
-      local r = redis.call('HMGET', build_key(id), 'timeout', 'attempt')
-      redis.call('HSET', build_key(id), 'phase', 'minting')
-      return { 'taken', id, owner, r[1], r[2] or '0' }
+      redis.call('HSET', build_key(id), 'phase', 'minting', 'take', take)
+      return { 'taken', id, owner, r[1], r[2] or '0', take, r[3] or '0' }
     end
   end
 end

@@ -1,0 +1,84 @@
+"""`baton secrets`: what the parts of one installation share and nobody else may know, in files."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import click
+
+from app.cli import store_access
+
+_BYTES: Final = 32  #: of randomness in each secret
+
+_OWNER: Final = 0o600
+#: Redis runs as a user of its own, and its file holds nothing but digests of random passwords.
+_EVERYONE: Final = 0o644
+
+
+@click.command("secrets", short_help="Make the secrets that the parts share, in files.")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--redis",
+    default="127.0.0.1:6379",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where API and workers reach Redis.",
+)
+def secrets_command(folder: Path, redis: str) -> None:
+    """Make the secrets that the parts of an installation share; those that are there stay.
+
+    \b
+    FOLDER/server/mint-client-secret   BATON_MINT_CLIENT_SECRET_FILE of API and issuer
+    FOLDER/server/redis-url            BATON_REDIS_URL_FILE of the API
+    FOLDER/worker/broker-url           BATON_BROKER_URL_FILE of the workers
+    FOLDER/redis/users.acl             `aclfile` of Redis: digests of the passwords
+
+    Give each part its own folder and no other. To change a secret, remove its file, run this again
+    and start the parts again.
+    """
+    server, worker, users = folder / "server", folder / "worker", folder / "redis"
+    try:
+        for each, mode in ((server, 0o700), (worker, 0o700), (users, 0o755)):
+            each.mkdir(mode=mode, parents=True, exist_ok=True)
+        client_secret = server / "mint-client-secret"
+        if not client_secret.exists():
+            _write(client_secret, _fresh(), _OWNER)
+        api = _url(server / "redis-url", store_access.API, redis)
+        workers = _url(worker / "broker-url", store_access.WORKER, redis)
+        lines = (
+            store_access.api_line(api),
+            store_access.worker_line(workers),
+            store_access.HEALTH_LINE,
+        )
+        _write(users / "users.acl", "\n".join(lines), _EVERYONE)
+    except OSError as error:
+        raise click.ClickException(f"cannot keep secrets in {folder}: {error}") from error
+
+
+def _url(path: Path, user: str, redis: str) -> str:
+    """Have the user's URL in a file, with the password that is there; returns the password."""
+    known = urlsplit(path.read_text(encoding="utf-8").strip()).password if path.exists() else None
+    password = known or _fresh()
+    _write(path, f"redis://{user}:{password}@{redis}/0", _OWNER)
+    return password
+
+
+def _fresh() -> str:
+    return secrets.token_urlsafe(_BYTES)
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """The file appears whole or stays as it was; nobody sees it with another mode."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), mode)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
