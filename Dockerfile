@@ -1,21 +1,35 @@
-# One image for all three: `baton api`, `baton issuer`, `baton worker`.
+# One image for every part: `baton api`, `baton worker`, `baton issuer`, `baton secrets`.
 FROM python:3.11-slim-bookworm AS install
 WORKDIR /src
-COPY pyproject.toml README.md ./
+# What Baton is built on, apart from Baton itself: a change of code does not install it again.
+COPY pyproject.toml ./
+RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+      > requirements.txt \
+ && python -m venv /opt/baton \
+ && /opt/baton/bin/pip install --no-cache-dir --requirement requirements.txt
+COPY README.md ./
 COPY app app
 COPY worker worker
-RUN python -m venv /opt/baton && /opt/baton/bin/pip install --no-cache-dir .
+# The programs of the virtual environment run without pip.
+RUN /opt/baton/bin/pip install --no-cache-dir --no-deps . \
+ && /opt/baton/bin/pip uninstall --yes --quiet pip setuptools
 
 FROM python:3.11-slim-bookworm
 # What a worker runs: git for the checkout, bubblewrap around everything, make for most builds.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends bubblewrap git make openssh-client \
- && rm -rf /var/lib/apt/lists/*
+ && apt-get clean && rm -rf /var/lib/apt/lists/*
+# A volume that is new takes over the owner and the mode of the directory below it.
+RUN useradd --uid 10001 --no-log-init --home-dir /var/lib/baton --no-create-home \
+      --shell /usr/sbin/nologin baton \
+ && install -d -o baton -g baton -m 700 /var/lib/baton/keys /var/lib/baton/secrets \
+      /var/lib/baton/secrets/server /var/lib/baton/secrets/worker \
+ && install -d -o baton -g baton -m 755 /var/lib/baton/secrets/redis \
+ && install -d -o baton -g baton -m 711 /var/lib/baton/workspaces
 COPY --from=install /opt/baton /opt/baton
-RUN useradd --system --uid 10001 --home-dir /var/lib/baton --create-home baton \
- && install -d -o baton -m 700 /var/lib/baton/secrets /var/lib/baton/keys
 ENV PATH=/opt/baton/bin:$PATH PYTHONUNBUFFERED=1
-USER baton
+# By number, so that an orchestrator sees that it is not root.
+USER 10001:10001
 WORKDIR /var/lib/baton
 ENTRYPOINT ["baton"]
 CMD ["--help"]

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +17,11 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from app.api import openapi
 from app.api.guard import Guard
-from app.api.health import CachedCheck, protected_resource
-from app.api.operation import routes
+from app.api.health import CachedCheck
+from app.api.operation import Operation, routes
 from app.api.parts import Parts, parts
 from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
@@ -41,8 +40,8 @@ from app.contract.problems import Code
 from app.contract.status import Reason
 from app.issuer.application import create_issuer as create_issuer_from_config
 from app.issuer.config import IssuerConfig
-from app.settings import IssuerSettings, Settings
-from app.tokens.errors import MintError, ProviderUnavailable, TooShort
+from app.settings import IssuerSettings, Settings, SettingsError
+from app.tokens.errors import KeyFileError, MintError, ProviderUnavailable, TooShort
 from app.tokens.jwks import JwksCache
 from app.tokens.lifetime import DISPATCH_MARGIN, redelivery_after
 from app.tokens.minting import MintRequest, TokenMinter
@@ -57,15 +56,15 @@ _RESTART: Final = 1.0
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The API. Connections are opened, and dispatch and watch run, while its lifespan lasts."""
+    """The API. Raises `SettingsError` when a file that the settings name cannot be used.
+
+    Connections are opened, and dispatch and watch run, while its lifespan lasts."""
+    keys = _signing_keys(settings)
     problems = Problems(metadata_url=_metadata_url(settings.api_url))
     app = Starlette(
-        routes=[
-            *routes(OPERATIONS),
-            Route(paths.PROTECTED_RESOURCE + "/{path:path}", protected_resource),
-        ],
+        routes=routes(_operations(settings.api_url)),
         middleware=_middleware(settings),
-        lifespan=lambda app: _lifespan(app, settings, problems),
+        lifespan=lambda app: _lifespan(app, settings, problems, keys),
         exception_handlers={404: _not_found},
     )
     app.router.redirect_slashes = False
@@ -78,9 +77,9 @@ def create_app(settings: Settings) -> Starlette:
 
 
 def create_issuer(settings: IssuerSettings) -> Starlette:
-    """The embedded issuer, for development."""
-    return create_issuer_from_config(
-        IssuerConfig(
+    """The embedded issuer, for development. Raises `SettingsError`."""
+    try:
+        config = IssuerConfig(
             issuer=settings.issuer,
             audience=settings.audience,
             mint_audience=settings.mint_audience or settings.audience,
@@ -92,7 +91,9 @@ def create_issuer(settings: IssuerSettings) -> Starlette:
             key_dir=settings.issuer_key_dir,
             mint_token_lifetime=settings.issuer_mint_lifetime,
         )
-    )
+        return create_issuer_from_config(config)
+    except (ValueError, KeyFileError) as error:
+        raise SettingsError(f"the embedded issuer cannot start: {error}") from None
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
@@ -123,6 +124,15 @@ def _metadata_url(api_url: str) -> str:
     return f"{url.scheme}://{url.netloc}{paths.PROTECTED_RESOURCE}{url.path.rstrip('/')}"
 
 
+def _operations(api_url: str) -> Sequence[Operation]:
+    """All of them; for an API below a path, its metadata also where `_metadata_url` has it."""
+    metadata = urlsplit(_metadata_url(api_url)).path
+    if metadata == paths.PROTECTED_RESOURCE:
+        return OPERATIONS
+    own = next(each for each in OPERATIONS if each.path == paths.PROTECTED_RESOURCE)
+    return (*OPERATIONS, replace(own, path=metadata))
+
+
 def _openid_configuration(settings: Settings) -> str:
     return settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
 
@@ -138,7 +148,19 @@ class _Tokens:
     published: Mapping[str, Any]
 
 
-def _tokens(settings: Settings, http: httpx.AsyncClient) -> _Tokens:
+def _signing_keys(settings: Settings) -> list[SigningKey]:
+    """The keys of the `local` minter. Raises `SettingsError`."""
+    if settings.minter != "local":
+        return []
+    try:
+        return [SigningKey.load_or_create(Path(path)) for path in settings.mint_key_file]
+    except KeyFileError as error:
+        raise SettingsError(f"BATON_MINT_KEY_FILE: {error}") from None
+
+
+def _tokens(
+    settings: Settings, http: httpx.AsyncClient, signing_keys: Sequence[SigningKey]
+) -> _Tokens:
     keys = JwksCache(settings.keys_url, http, frozenset(settings.algorithms))
     issuers = [
         TrustedIssuer(issuer=settings.issuer, keys=keys, algorithms=frozenset(settings.algorithms))
@@ -146,7 +168,7 @@ def _tokens(settings: Settings, http: httpx.AsyncClient) -> _Tokens:
     local: LocalMinter | None = None
     if settings.minter == "local":
         local = LocalMinter(
-            keys=[SigningKey.load_or_create(Path(path)) for path in settings.mint_key_file],
+            keys=signing_keys,
             issuer=settings.local_issuer,
             client_id=settings.mint_client_id,
             audience=settings.build_audience,
@@ -220,7 +242,9 @@ def _mint(minter: TokenMinter) -> Mint:
 
 
 @asynccontextmanager
-async def _lifespan(app: Starlette, settings: Settings, problems: Problems) -> AsyncIterator[None]:
+async def _lifespan(
+    app: Starlette, settings: Settings, problems: Problems, signing_keys: Sequence[SigningKey]
+) -> AsyncIterator[None]:
     redis = connect(settings.redis_url.get_secret_value())
     news = Redis.from_url(settings.redis_url.get_secret_value())
     queue = CeleryQueue(
@@ -228,7 +252,7 @@ async def _lifespan(app: Starlette, settings: Settings, problems: Problems) -> A
         redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
     )
     async with httpx.AsyncClient(timeout=10, trust_env=True) as http:
-        tokens = _tokens(settings, http)
+        tokens = _tokens(settings, http, signing_keys)
         store = BuildStore(redis)
         changes = Changes(news)
         app.state.parts = _parts(settings, problems, store, changes, queue, tokens)
@@ -281,6 +305,7 @@ def _parts(
         guard=Guard(tokens.verifier),
         problems=problems,
         max_body=settings.max_body,
+        root=urlsplit(settings.api_url).path.rstrip("/"),
         checks={
             "store": CachedCheck("store", store.ping),
             "broker": CachedCheck("broker", queue.ping),

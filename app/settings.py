@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from app.contract.environment import (
+    MAX_SECONDS,
     FromEnvironment,
     HttpUrl,
     Port,
@@ -14,12 +15,21 @@ from app.contract.environment import (
     SettingsError,
     Words,
 )
-from app.contract.spec import MAX_TIMEOUT
+from app.contract.spec import MAX_SPEC, MAX_TIMEOUT
 from app.tokens.lifetime import Timers, Timing, timers
 
 __all__ = ["IssuerSettings", "Settings", "SettingsError"]
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def _redis_url(value: object) -> object:
+    if isinstance(value, str) and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must be a URL like redis://host:6379/0, rediss://… or unix:///path")
+    return value
+
+
+RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
 
 
 def _require_https(variable: str, url: str, *, development: bool) -> None:
@@ -34,7 +44,7 @@ def _require_https(variable: str, url: str, *, development: bool) -> None:
 class Settings(FromEnvironment):
     """The settings of the API process."""
 
-    redis_url: SecretStr = Field(
+    redis_url: RedisUrl = Field(
         description="The store: builds, logs and queues live in this Redis (`redis://`, "
         "`rediss://` or `unix://`)."
     )
@@ -109,10 +119,10 @@ class Settings(FromEnvironment):
         default=900,
         description="Seconds after a build's end in which its worker keeps trying to report.",
     )
-    kill_grace: Annotated[float, Field(ge=0)] = Field(
+    kill_grace: Annotated[float, Field(ge=0, le=MAX_SECONDS)] = Field(
         default=10, description="Seconds between SIGTERM and SIGKILL for a cancelled build."
     )
-    lease: Annotated[float, Field(ge=1)] = Field(
+    lease: Annotated[float, Field(ge=1, le=MAX_SECONDS)] = Field(
         default=30, description="Seconds that a worker may stay silent before it counts as lost."
     )
     max_attempts: Annotated[int, Field(ge=1)] = Field(
@@ -135,8 +145,12 @@ class Settings(FromEnvironment):
         default=16 * 1024 * 1024,
         description="Bytes of log that one attempt may write; what is over is cut off, visibly.",
     )
-    max_body: Annotated[int, Field(ge=1024)] = Field(
+    max_body: Annotated[int, Field(ge=1024, le=MAX_SPEC)] = Field(
         default=1024 * 1024, description="Bytes of the largest request body."
+    )
+    retention: Seconds = Field(
+        default=30 * 86400,
+        description="Seconds for which a build and its log are kept after its end.",
     )
     idempotency_ttl: Seconds = Field(
         default=86400, description="Seconds for which an `Idempotency-Key` is remembered."
@@ -185,7 +199,7 @@ class Settings(FromEnvironment):
             )
         for origin in self.cors_origins:
             parts = urlsplit(origin)
-            if origin == "*" or origin != f"{parts.scheme}://{parts.netloc}":
+            if not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
                 raise SettingsError(
                     f"BATON_CORS_ORIGINS: {origin!r} is not an origin like https://app.example.com"
                 )

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 from app.contract.environment import FromEnvironment, HttpUrl, SettingsError, Words
 
 _PROTOCOLS: Final = {"https", "ssh", "http", "file"}
-_BROKERS: Final = ("redis", "rediss", "amqp", "amqps", "pyamqp", "sentinel", "sqs")
+_BROKERS: Final = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 

@@ -3,17 +3,18 @@
 import re
 from typing import Final, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from app.api.problems import ApiError
+from app.api.problems import ApiError, of_validation
 from app.contract.problems import Code
 
 #: Either a bare key or a structured-field string (draft-ietf-httpapi-idempotency-key-header §2.1).
-_KEY: Final = re.compile(r'"?([\x21\x23-\x5b\x5d-\x7e]{1,255})"?\Z')
+_KEY: Final = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]{1,255})\1\Z')
 
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/\*\Z")
-_RANGE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,19})\Z")
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/\*\Z", re.ASCII)
+#: RFC 9110 §14.1: names of range units are case-insensitive.
+_RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z", re.IGNORECASE | re.ASCII)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -41,11 +42,15 @@ def _too_large(limit: int) -> ApiError:
 
 
 async def read_model(request: Request, model: type[M], limit: int) -> M:
-    """A JSON body as `model`; raises pydantic's `ValidationError`, 413 or 415."""
+    """A JSON body as `model`; else 400, 413, 415 or 422."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "send JSON: Content-Type: application/json")
-    return model.model_validate_json(await read(request, limit))
+    body = await read(request, limit)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise of_validation(error) from None
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -57,7 +62,7 @@ def idempotency_key(request: Request) -> str | None:
         raise ApiError(
             Code.BAD_REQUEST, "Idempotency-Key must be 1 to 255 printable ASCII characters"
         )
-    return found[1]
+    return found[2]
 
 
 def content_range(request: Request, size: int) -> int:
@@ -73,9 +78,12 @@ def content_range(request: Request, size: int) -> int:
 def byte_range(request: Request, length: int) -> tuple[int, int | None] | None:
     """The single range asked for (RFC 9110 §14.2): first byte and last, or None for open.
 
-    None when there is no range that we understand: then the whole is sent. A suffix range is
-    counted from `length`.
+    None when there is no range that we understand, for a method other than GET, and with an
+    If-Range, as nothing here has a validator that could match (§13.1.5): then the whole is sent. A
+    suffix range is counted from `length`.
     """
+    if request.method != "GET" or "if-range" in request.headers:
+        return None
     found = _RANGE.match(request.headers.get("range", ""))
     if not found or not (found[1] or found[2]):
         return None

@@ -9,6 +9,7 @@ from app.api import bodies
 from app.api.guard import require
 from app.api.parts import parts
 from app.api.problems import ApiError
+from app.builds.ids import PATTERN
 from app.contract import paths
 from app.contract.builds import BuildPage, BuildView
 from app.contract.problems import Code
@@ -31,7 +32,7 @@ async def submit(request: Request, user: UserPrincipal) -> Response:
     key = bodies.idempotency_key(request)
     spec = await bodies.read_model(request, BuildSpec, parts(request).max_body)
     build = await parts(request).service.submit(user.user_id, spec, idempotency_key=key)
-    return _accepted(build)
+    return _accepted(request, build)
 
 
 async def retry(request: Request, user: UserPrincipal) -> Response:
@@ -41,7 +42,7 @@ async def retry(request: Request, user: UserPrincipal) -> Response:
         request.path_params["build_id"],
         idempotency_key=bodies.idempotency_key(request),
     )
-    return _accepted(build)
+    return _accepted(request, build)
 
 
 async def page(request: Request, user: UserPrincipal) -> Response:
@@ -52,16 +53,19 @@ async def page(request: Request, user: UserPrincipal) -> Response:
     limit = query.get("limit", str(_DEFAULT_LIMIT))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MAX_LIMIT):
         raise ApiError(Code.BAD_REQUEST, f"limit must be 1 to {_MAX_LIMIT}")
+    cursor = query.get("cursor")
+    if cursor is not None and not PATTERN.match(cursor):
+        raise ApiError(Code.BAD_REQUEST, "cursor must be the `next` of a page before")
     found = await parts(request).service.page(
         user.user_id,
         status=Status(status) if status else None,
-        cursor=query.get("cursor"),
+        cursor=cursor,
         limit=int(limit),
     )
     headers = {}
     if found.next:
         more = {"limit": limit, "cursor": found.next} | ({"status": status} if status else {})
-        headers["Link"] = f'<{paths.BUILDS}?{urlencode(more)}>; rel="next"'
+        headers["Link"] = f'<{parts(request).root}{paths.BUILDS}?{urlencode(more)}>; rel="next"'
     return _json(found, headers=headers)
 
 
@@ -74,8 +78,8 @@ async def cancel(request: Request, user: UserPrincipal) -> Response:
     return _json(build, 200 if build.status.final else 202)
 
 
-def _accepted(build: BuildView) -> Response:
-    return _json(build, 202, {"Location": paths.of(paths.BUILD, build.id)})
+def _accepted(request: Request, build: BuildView) -> Response:
+    return _json(build, 202, {"Location": parts(request).root + paths.of(paths.BUILD, build.id)})
 
 
 def _json(

@@ -26,7 +26,7 @@ async def read(request: Request, user: UserPrincipal) -> Response:
     service = parts(request).service
     status, length = await service.log_length(user.user_id, build_id)
     if request.query_params.get("follow") in {"1", "true"} and request.method != "HEAD":
-        return _follow(request, user, build_id, None if not status.final else length)
+        return _follow(request, user, length, final=status.final)
 
     wanted = bodies.byte_range(request, length)
     first, last = wanted or (0, None)
@@ -40,15 +40,21 @@ async def read(request: Request, user: UserPrincipal) -> Response:
     return StreamingResponse(content, 206 if wanted else 200, headers, "text/plain; charset=utf-8")
 
 
-def _follow(request: Request, user: UserPrincipal, build_id: str, length: int | None) -> Response:
-    """From the first byte asked for until the build ends; `length` is known once it has."""
-    wanted = bodies.byte_range(request, length or 0)
+def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) -> Response:
+    """From the first byte asked for until the build ends; `length` is what there is by now.
+
+    The range is open: one with an end does not ask for what is still to come, and is ignored.
+    """
+    wanted = bodies.byte_range(request, length)
+    if wanted and wanted[1] is not None and wanted[1] < _VERY_LAST:
+        wanted = None
     first = wanted[0] if wanted else 0
-    if length is not None and first > length:
+    if final and first > length:
         raise _not_satisfiable(length)
     headers = {**_HEADERS, "X-Accel-Buffering": "no"}
     if wanted:
         headers["Content-Range"] = f"bytes {first}-{_VERY_LAST}/*"
+    build_id = request.path_params["build_id"]
     content = parts(request).service.follow_log(build_id, first, until=user.expires_at)
     return StreamingResponse(content, 206 if wanted else 200, headers, "text/plain; charset=utf-8")
 

@@ -14,9 +14,13 @@ from app.contract.problems import MEDIA_TYPE, Code, Problem
 
 _REF: Final = "#/components/schemas/{model}"
 
-_USER: Final = (Code.MISSING_TOKEN, Code.INSUFFICIENT_SCOPE, Code.UNAVAILABLE)
-_COMMON: Final = (Code.BAD_REQUEST, Code.NOT_FOUND)
-_BODY: Final = (Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_BODY)
+#: What any call with a token may hear, and beside it one with a build token.
+_TOKEN: Final = (
+    Code.BAD_REQUEST, Code.INVALID_REQUEST, Code.MISSING_TOKEN, Code.INVALID_TOKEN,
+    Code.INSUFFICIENT_SCOPE, Code.WRONG_TOKEN_KIND, Code.INTERNAL, Code.UNAVAILABLE,
+)  # fmt: skip
+_BUILD_TOKEN: Final = (Code.SUPERSEDED_TOKEN, Code.WRONG_BUILD)
+_JSON: Final = (Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_BODY)
 
 
 def document(
@@ -65,7 +69,10 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
         "operationId": re.sub(r"\W+", "_", f"{operation.method.lower()}{operation.path}").strip(
             "_"
         ),
-        "responses": {str(operation.status): _success(operation, names)},
+        "responses": {
+            str(status): _success(operation, text, names)
+            for status, text in {operation.status: operation.summary, **operation.also}.items()
+        },
     }
     parameters = [
         _parameter("path", name, "the build's id")
@@ -73,6 +80,10 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
     ]
     parameters += [_parameter("query", name, text) for name, text in operation.query.items()]
     parameters += [_parameter("header", name, text) for name, text in operation.headers.items()]
+    parameters += [
+        _parameter("header", name, text) | {"required": True}
+        for name, text in operation.needs.items()
+    ]
     if parameters:
         described["parameters"] = parameters
     if operation.takes:
@@ -88,9 +99,13 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
         scopes = [] if operation.token == BUILD_TOKEN else [operation.token]
         scheme = BUILD_TOKEN if operation.token == BUILD_TOKEN else "user"
         described["security"] = [{scheme: scopes}]
-        codes += [*_USER, *_COMMON]
-    if operation.takes or operation.method == "PATCH":
-        codes += _BODY
+        codes += _TOKEN
+        if operation.token == BUILD_TOKEN:
+            codes += _BUILD_TOKEN
+        if "{build_id}" in operation.path:
+            codes.append(Code.NOT_FOUND)
+    if operation.takes:
+        codes += _JSON
     for status in sorted({status_of(code) for code in codes}):
         words = ", ".join(dict.fromkeys(code for code in codes if status_of(code) == status))
         described["responses"][str(status)] = {
@@ -100,10 +115,11 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
     return described
 
 
-def _success(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": operation.summary}
+def _success(operation: Operation, text: str, names: dict[Any, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": text}
     if isinstance(operation.gives, str):
-        answer["content"] = {operation.gives: {"schema": {"type": "string"}}}
+        kind = "object" if operation.gives == "application/json" else "string"
+        answer["content"] = {operation.gives: {"schema": {"type": kind}}}
     elif operation.gives:
         schema = names[operation.gives, "serialization"]
         answer["content"] = {"application/json": {"schema": schema}}

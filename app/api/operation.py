@@ -33,15 +33,14 @@ class Operation:
     takes: type[BaseModel] | None = None
     gives: type[BaseModel] | str | None = None  #: a model, or a media type
     status: int = 200
+    also: dict[int, str] = field(default_factory=dict)  #: other answers that are no problems
     problems: Sequence[Code] = ()
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    needs: dict[str, str] = field(default_factory=dict)  #: headers that must be there
 
 
 BUILD_TOKEN = "build"  # noqa: S105
-
-#: Every method reaches the door, which knows what each path takes.
-_ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
 
 
 def for_user(scope: str, endpoint: UserEndpoint) -> Endpoint:
@@ -71,7 +70,13 @@ def routes(operations: Sequence[Operation]) -> list[Route]:
         methods[operation.method] = operation.endpoint
         if operation.method == "GET":
             methods["HEAD"] = operation.endpoint
-    return [Route(path, _door(methods), methods=_ANY) for path, methods in by_path.items()]
+    return [_route(path, methods) for path, methods in by_path.items()]
+
+
+def _route(path: str, methods: dict[str, Endpoint]) -> Route:
+    route = Route(path, _door(methods))
+    route.methods = None  # every method reaches the door, which knows what the path takes
+    return route
 
 
 def _door(methods: dict[str, Endpoint]) -> Endpoint:
@@ -90,7 +95,7 @@ def _door(methods: dict[str, Endpoint]) -> Endpoint:
         except Exception as error:
             problem = as_api_error(error)
             if problem is None:
-                log.exception("%s %s failed", request.method, request.url.path)
+                log.exception("%s %s failed", request.method, request.scope["path"])
                 problem = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
             return parts(request).problems.response(problem, request)
 

@@ -20,6 +20,7 @@ class Parts:
     guard: Guard
     problems: Problems
     max_body: int  #: bytes
+    root: str  #: path of the API's URL, before all of ours; empty where it has none
     checks: Mapping[str, Check]
     jwks: Mapping[str, Any]  #: the `local` minter's public keys
     resource_metadata: Mapping[str, Any]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -160,8 +161,6 @@ def as_api_error(error: Exception) -> ApiError | None:
             return _of_build(error)
         case tokens.TokenError():
             return _of_token(error)
-        case ValidationError():
-            return of_validation(error)
         case _:
             return None
 
@@ -184,7 +183,8 @@ class Problems:
             title=HTTPStatus(status).phrase,
             status=status,
             detail=error.detail,
-            instance=request.url.path,
+            # Not request.url: that is made with the client's Host, which may be anything.
+            instance=quote(request.scope["path"]),
             **error.more,
         )
         return Response(

@@ -7,12 +7,13 @@ from app.api.operation import BUILD_TOKEN, Operation, for_user, for_worker
 from app.contract import paths
 from app.contract.builds import BuildPage, BuildView
 from app.contract.problems import Code
-from app.contract.runs import LEASE_HEADER, Claim, ClaimRequest, Directive, LogEnd
+from app.contract.runs import LEASE_HEADER, Appended, Claim, ClaimRequest, Directive
 from app.contract.scopes import CREATE_BUILDS, READ_BUILDS, UPDATE_BUILDS
 from app.contract.spec import BuildSpec
 
 _KEY: Final = {"Idempotency-Key": "same key and same body: the same build; other body: 422"}
 _LEASE: Final = {LEASE_HEADER: "the lease id of the claim"}
+_DOCUMENT: Final = "application/json"
 _HELD: Final = (Code.LEASE_LOST, Code.BUILD_FINAL)
 
 OPERATIONS: Final = (
@@ -56,6 +57,7 @@ OPERATIONS: Final = (
         endpoint=for_user(UPDATE_BUILDS, builds.cancel),
         token=UPDATE_BUILDS,
         gives=BuildView,
+        also={202: "its worker was asked to end it"},
         problems=(Code.NOT_CANCELLABLE,),
     ),
     Operation(
@@ -67,6 +69,7 @@ OPERATIONS: Final = (
         gives=BuildView,
         status=202,
         headers=_KEY,
+        problems=(Code.INVALID_BODY, Code.KEY_REUSED),
     ),
     Operation(
         method="GET",
@@ -75,6 +78,7 @@ OPERATIONS: Final = (
         endpoint=for_user(READ_BUILDS, logs.read),
         token=READ_BUILDS,
         gives="text/plain",
+        also={206: "the range that was asked for"},
         query={"follow": "1: stream until the build ends"},
         headers={"Range": "a single byte range"},
         problems=(Code.RANGE_NOT_SATISFIABLE,),
@@ -96,7 +100,7 @@ OPERATIONS: Final = (
         endpoint=for_worker(runs.heartbeat),
         token=BUILD_TOKEN,
         gives=Directive,
-        headers=_LEASE,
+        needs=_LEASE,
         problems=_HELD,
     ),
     Operation(
@@ -105,10 +109,10 @@ OPERATIONS: Final = (
         summary="Append to the log (workers)",
         endpoint=for_worker(runs.append_log),
         token=BUILD_TOKEN,
-        gives=LogEnd,
+        gives=Appended,
         status=202,
-        headers={**_LEASE, "Content-Range": "bytes first-last/*"},
-        problems=(*_HELD, Code.LOG_CONFLICT, Code.LOG_FULL, Code.LOG_GAP),
+        needs={**_LEASE, "Content-Range": "bytes first-last/*"},
+        problems=(*_HELD, Code.LOG_CONFLICT, Code.TOO_LARGE, Code.LOG_FULL, Code.LOG_GAP),
     ),
     Operation(
         method="PUT",
@@ -118,7 +122,7 @@ OPERATIONS: Final = (
         token=BUILD_TOKEN,
         takes=runs.Report,
         gives=Directive,
-        headers=_LEASE,
+        needs=_LEASE,
         problems=(*_HELD, Code.RESULT_CONFLICT, Code.LOG_INCOMPLETE),
     ),
     Operation(
@@ -129,19 +133,43 @@ OPERATIONS: Final = (
         token=BUILD_TOKEN,
         takes=runs.Report,
         gives=Directive,
-        headers=_LEASE,
+        needs=_LEASE,
         problems=(*_HELD, Code.RESULT_CONFLICT, Code.LOG_INCOMPLETE),
     ),
-    Operation(method="GET", path=paths.HEALTHZ, summary="Liveness", endpoint=health.healthz),
-    Operation(method="GET", path=paths.READYZ, summary="Readiness", endpoint=health.readyz),
-    Operation(method="GET", path=paths.OPENAPI, summary="This document", endpoint=health.openapi),
     Operation(
-        method="GET", path=paths.JWKS, summary="Keys of the local minter", endpoint=health.jwks
+        method="GET",
+        path=paths.HEALTHZ,
+        summary="Liveness",
+        endpoint=health.healthz,
+        gives=_DOCUMENT,
+    ),
+    Operation(
+        method="GET",
+        path=paths.READYZ,
+        summary="Readiness",
+        endpoint=health.readyz,
+        gives=_DOCUMENT,
+        also={503: "not ready; `checks` says what is missing"},
+    ),
+    Operation(
+        method="GET",
+        path=paths.OPENAPI,
+        summary="This document",
+        endpoint=health.openapi,
+        gives=_DOCUMENT,
+    ),
+    Operation(
+        method="GET",
+        path=paths.JWKS,
+        summary="Keys of the local minter",
+        endpoint=health.jwks,
+        gives=_DOCUMENT,
     ),
     Operation(
         method="GET",
         path=paths.PROTECTED_RESOURCE,
         summary="RFC 9728 metadata",
         endpoint=health.protected_resource,
+        gives=_DOCUMENT,
     ),
 )

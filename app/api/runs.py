@@ -35,14 +35,10 @@ async def append_log(request: Request, credential: Credential) -> Response:
     lease = _lease(request)
     data = await bodies.read(request, MAX_LOG_CHUNK)
     offset = bodies.content_range(request, len(data))
-    end, directive = await parts(request).service.append_log(
+    answer = await parts(request).service.append_log(
         request.path_params["build_id"], credential, lease, offset, data
     )
-    return Response(
-        f"{end.model_dump_json()[:-1]},{directive.model_dump_json()[1:]}",
-        202,
-        media_type="application/json",
-    )
+    return _json(answer, 202)
 
 
 async def report(request: Request, credential: Credential) -> Response:
@@ -64,5 +60,7 @@ def _lease(request: Request) -> str:
     return lease
 
 
-def _json(body: BaseModel) -> Response:
-    return Response(body.model_dump_json(), media_type="application/json")
+def _json(body: BaseModel, status: int = 200) -> Response:
+    return Response(
+        body.model_dump_json(), status, {"Cache-Control": "no-store"}, "application/json"
+    )

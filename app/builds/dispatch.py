@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from app.builds.changes import Bell
-from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
+from app.builds.errors import MintFailed, QueueUnavailable, SameToken, StoreUnavailable
 from app.builds.model import Ticket, Timers, log_context
 from app.builds.queue import BuildQueue
 from app.builds.store import BuildStore
@@ -29,6 +29,8 @@ _PARALLEL: Final = 8
 _IDLE: Final = 1.0
 #: Seconds between looks at an empty or full queue, however often it rings.
 _BREATH: Final = 0.02
+#: Seconds after which a provider's `iat`, and so its token, is another.
+_NEXT_SECOND: Final = 1.0
 #: Seconds of pause after the first and the last of several failures in a row.
 _PAUSE: Final = (1.0, 30.0)
 #: The same for a build that fails for reasons of its own. Each try costs a token at the provider,
@@ -85,6 +87,7 @@ class Dispatcher:
                 _, late = await asyncio.wait(running, timeout=_LAST_ORDERS)
                 for task in late:
                     task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
 
     async def _run(self, running: set[asyncio.Task[None]]) -> None:
         slots = asyncio.Semaphore(_PARALLEL)
@@ -108,7 +111,8 @@ class Dispatcher:
 
     async def _pause(self) -> None:
         """After failures of the provider or the broker: not every build has to find out anew."""
-        while (left := self._pause_until - time.monotonic()) > 0:
+        left = self._pause_until - time.monotonic()
+        if left > 0:
             await asyncio.sleep(left)
 
     async def _take(self) -> Taken | None:
@@ -141,7 +145,13 @@ class Dispatcher:
         except MintFailed as error:
             await self._refused(taken, error)
             return
-        if not await self._record(taken, ticket, timers):
+        try:
+            wanted = await self._record(taken, ticket, timers)
+        except SameToken:
+            # Each attempt has a token of its own: a lost one's must not do for the next.
+            await self._store.put_back(taken, delay=_NEXT_SECOND, reason="", message="")
+            return
+        if not wanted:
             return  # cancelled meanwhile, or this took so long that the watch took it back
         try:
             await self._queue.send(taken.build_id, ticket.token, timers)

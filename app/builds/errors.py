@@ -5,6 +5,7 @@ BuildError
 ├── SpecRefused            the spec asks for more than the settings allow
 ├── KeyReused              the Idempotency-Key came with another body before
 ├── NotCancellable         it has ended already
+├── SameToken              the token is the one of the attempt before
 ├── StoreUnavailable       Redis did not answer; nothing is known to have changed
 └── Refused                a worker's call, refused for good: nothing changed
     ├── WrongBuild         the token names another owner
@@ -50,6 +51,10 @@ class NotCancellable(BuildError):
     def __init__(self, status: Status) -> None:
         self.status = status
         super().__init__(f"the build has ended already: {status}")
+
+
+class SameToken(BuildError):
+    """The provider gave the token of the attempt before again: the same second, and no `jti`."""
 
 
 class StoreUnavailable(BuildError):

@@ -13,7 +13,7 @@ from app.builds.model import Credential
 from app.builds.store import BuildStore
 from app.builds.store.redis import Finish
 from app.contract.builds import BuildPage, BuildView, LogView
-from app.contract.runs import Claim, ClaimRequest, Directive, LogEnd, Progress, Result
+from app.contract.runs import Appended, Claim, ClaimRequest, Directive, Progress, Result
 from app.contract.spec import DEFAULT_TIMEOUT, BuildSpec
 from app.contract.status import Status
 
@@ -193,7 +193,7 @@ class BuildService:
 
     async def append_log(
         self, build_id: str, credential: Credential, lease_id: str, offset: int, data: bytes
-    ) -> tuple[LogEnd, Directive]:
+    ) -> Appended:
         """Raises `LogGap`, `LogConflict` or `LogFull` beside the other refusals."""
         end, cancel = await self._store.append(
             build_id,
@@ -204,7 +204,7 @@ class BuildService:
             limit=self._rules.log_limit,
             data=data,
         )
-        return LogEnd(end=end), self._directive(cancel=cancel)
+        return Appended(end=end, cancel=cancel, lease_seconds=self._rules.lease)
 
     async def hand_back(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
         """Let the build start again elsewhere, or end if somebody wants it cancelled."""

@@ -32,12 +32,14 @@ def _http_url(value: object) -> object:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 HttpUrl = Annotated[str, BeforeValidator(_http_url)]
-Seconds = Annotated[float, Field(gt=0)]
+#: A hundred years are a typing error; more does not fit where times are kept.
+MAX_SECONDS: Final = 100 * 366 * 24 * 3600.0
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class FromEnvironment(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

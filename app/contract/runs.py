@@ -2,7 +2,7 @@
 
 1. `POST …/claim` with a `ClaimRequest` → `Claim`. The nonce makes a claim whose answer was lost
    repeatable; the lease id in the answer fences every later write (sent as `Baton-Lease`).
-2. `PATCH …/log` with raw bytes and `Content-Range: bytes a-b/*` → 202 `LogEnd`; 416 with the end
+2. `PATCH …/log` with raw bytes and `Content-Range: bytes a-b/*` → 202 `Appended`; 416 with the end
    that the API has when bytes are missing in between.
 3. `POST …/heartbeat`, or `PUT …` with a `Progress` → `Directive`.
 4. `PUT …` with a `Handback` when the worker is told to stop before the build has ended.
@@ -13,12 +13,20 @@ problem details whose type is in `problems.Code`; anything else is noise and is 
 Messages ignore unknown fields, so that API and workers can be deployed apart.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
-from app.contract.spec import BuildSpec
+from app.contract.spec import MAX_STEPS, BuildSpec, Name
 from app.contract.status import FINAL, Reason, Status, StepStatus
 
 LEASE_HEADER: Final = "Baton-Lease"
@@ -28,6 +36,18 @@ MAX_LOG_CHUNK: Final = 256 * 1024
 
 Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 Text = Annotated[str, StringConstraints(max_length=2000)]
+#: No truth values, no text: `strict`.
+Offset = Annotated[int, Field(ge=0, le=2**53, strict=True)]
+
+
+def _utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is before the year 1 or after 9999 in UTC") from None
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 
 class Message(BaseModel):
@@ -36,8 +56,8 @@ class Message(BaseModel):
 
 class ClaimRequest(Message):
     nonce: Nonce = Field(description="new for every delivery of a message; the same when repeated")
-    worker: Annotated[str, StringConstraints(max_length=200)] = Field(
-        description="host and pid, for people"
+    worker: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = (
+        Field(description="host and pid, for people")
     )
 
 
@@ -68,20 +88,28 @@ class LogEnd(Message):
     end: int = Field(description="bytes of log that the API has; send from here")
 
 
+class Appended(LogEnd, Directive):
+    """The answer to a log append."""
+
+
 class StepReport(Message):
-    name: str
+    name: Name
     status: StepStatus = StepStatus.PENDING
-    exit_code: int | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    log_offset: int | None = Field(default=None, description="where the step's output begins")
+    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31, strict=True)] | None = None
+    started_at: Time | None = None
+    finished_at: Time | None = None
+    log_offset: Offset | None = Field(default=None, description="where the step's output begins")
+
+
+#: They go on the record: no more than a spec can have.
+Steps = Annotated[list[StepReport], Field(max_length=MAX_STEPS)]
 
 
 class Progress(Message):
     """A running build's steps so far."""
 
     status: Literal[Status.RUNNING] = Status.RUNNING
-    steps: list[StepReport] = Field(default_factory=list)
+    steps: Steps = Field(default_factory=list)
     commit: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
 
 
@@ -97,9 +125,9 @@ class Result(Message):
     status: Status
     reason: Reason | None = None
     message: Text | None = None
-    steps: list[StepReport] = Field(default_factory=list)
+    steps: Steps = Field(default_factory=list)
     commit: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
-    log_length: int = Field(ge=0, description="where the log ends, earlier attempts included")
+    log_length: Offset = Field(description="where the log ends, earlier attempts included")
     log_sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$",
         description="of this attempt's bytes, from the claim's log_offset",

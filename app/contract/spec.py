@@ -19,7 +19,12 @@ from pydantic import (
 MAX_STEPS = 100
 MAX_SCRIPT = 64 * 1024  #: characters of one step's `run`; longer scripts belong in the repository
 MAX_ENV = 200  #: variables in one `env`
-MAX_ENV_VALUE = 32 * 1024  #: characters; the kernel refuses single strings above 128 KiB
+MAX_ENV_VALUE = 32 * 1024  #: bytes; the kernel refuses single strings above 128 KiB
+#: Bytes of one `env`, names and values. The kernel refuses environment and arguments above 2 MiB,
+#: or less where a stack is small, and a build is given two of these.
+MAX_ENV_TOTAL = 128 * 1024
+#: Bytes of a spec. A claim's answer carries it, and a worker reads at most 4 MiB of an answer.
+MAX_SPEC = 3 * 1024 * 1024
 MAX_LABELS = 32
 DEFAULT_TIMEOUT = 3600  #: seconds
 MAX_TIMEOUT = 7 * 24 * 3600  #: seconds; the service's own limit is a setting, at most this
@@ -54,8 +59,10 @@ def _checked_env(env: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name!r} is not a variable name: letters, digits and _ only")
         if name in RESERVED_ENV or name.startswith("BATON_"):
             raise ValueError(f"{name} is set by Baton and cannot be set by a build")
-        if "\0" in value or len(value) > MAX_ENV_VALUE:
-            raise ValueError(f"the value of {name} has a NUL or over {MAX_ENV_VALUE} characters")
+        if "\0" in value or len(value.encode()) > MAX_ENV_VALUE:
+            raise ValueError(f"the value of {name} has a NUL or over {MAX_ENV_VALUE} bytes")
+    if sum(len(name) + len(value.encode()) for name, value in env.items()) > MAX_ENV_TOTAL:
+        raise ValueError(f"at most {MAX_ENV_TOTAL} bytes, names and values together")
     return env
 
 

@@ -38,6 +38,7 @@ class Provider:
 
     lasts: float = 3600
     failures: list[MintFailed] = field(default_factory=list)
+    repeats: int = 0  #: how many tokens are the same
     asked: list[tuple[str, str, float]] = field(default_factory=list)
 
     async def __call__(self, *, user_id: str, build_id: str, lifetime: float) -> Ticket:
@@ -50,7 +51,9 @@ class Provider:
             user_id=user_id, build_id=build_id,
             issued_at=now, expires_at=now + timedelta(seconds=self.lasts),
         )  # fmt: skip
-        return Ticket(token=f"token of {build_id}", token_id=build_id, facts=facts)
+        token_id = build_id if self.repeats > 0 else f"{build_id} {len(self.asked)}"
+        self.repeats -= 1
+        return Ticket(token=f"token of {build_id}", token_id=token_id, facts=facts)
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Scene:
     async def until_sent(self, *ids: str) -> None:
         async with asyncio.timeout(20):
             while not set(ids) <= set(self.broker.sent):
-                await self.store.expire(hold=True, max_attempts=3, max_wait=600)
+                await self.store.expire(hold=True, max_attempts=3, max_wait=600, retention=3600)
                 await asyncio.sleep(0.02)
 
     async def until_reason(self, build_id: str, reason: str) -> str:
@@ -174,6 +177,15 @@ async def test_a_broker_that_fails_costs_an_attempt_and_its_token_but_no_build(
     view = (await scene.store.get(build_id)).view
     assert view.attempt == 2
     assert len(scene.provider.asked) == 2
+
+
+async def test_the_next_attempt_never_has_the_token_of_the_one_before(scene: Scene) -> None:
+    scene.broker.failures = 1
+    scene.provider.repeats = 2  # as without a `jti` within one second
+    build_id = await scene.submit()
+    await scene.until_sent(build_id)
+    assert (await scene.store.get(build_id)).view.attempt == 2
+    assert len(scene.provider.asked) == 3
 
 
 async def test_publishing_to_a_broker_that_is_not_there_ends_in_time() -> None:

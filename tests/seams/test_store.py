@@ -106,8 +106,12 @@ async def append(
     return end
 
 
-async def expire(store: BuildStore, *, hold: bool = False, max_attempts: int = 3) -> list[str]:
-    done = await store.expire(hold=hold, max_attempts=max_attempts, max_wait=600)
+async def expire(
+    store: BuildStore, *, hold: bool = False, max_attempts: int = 3, retention: float = 3600
+) -> list[str]:
+    done = await store.expire(
+        hold=hold, max_attempts=max_attempts, max_wait=600, retention=retention
+    )
     return [what for what, _ in done]
 
 
@@ -338,7 +342,7 @@ async def test_a_build_that_cannot_be_dispatched_says_why_and_waits(store: Build
     build_id = await submit(store)
     taken = await take(store)
     assert taken
-    await store.put_back(build_id, attempt=0, delay=0.001, reason="no_token", message="why")
+    await store.put_back(taken, delay=0.001, reason="no_token", message="why")
     view = (await store.get(build_id)).view
     assert (view.status, view.reason, view.message) == (Status.QUEUED, "no_token", "why")
     await asyncio.sleep(0.01)
@@ -369,11 +373,13 @@ async def test_pages_follow_each_other_newest_first(store: BuildStore) -> None:
     ids = [await submit(store) for _ in range(5)]
     await submit(store, "auth0|bob")
     await store.cancel(ids[0], "auth0|ann", who="auth0|ann")
-    page = await store.page("auth0|ann", status=None, before=None, limit=3)
+    page, following = await store.page("auth0|ann", status=None, before=None, limit=3)
     assert [build.view.id for build in page] == ids[:1:-1]
-    rest = await store.page("auth0|ann", status=None, before=ids[2], limit=3)
+    assert following == ids[2]
+    rest, following = await store.page("auth0|ann", status=None, before=ids[2], limit=2)
     assert [build.view.id for build in rest] == [ids[1], ids[0]]
-    cancelled = await store.page("auth0|ann", status=Status.CANCELLED, before=None, limit=3)
+    assert following is None
+    cancelled, _ = await store.page("auth0|ann", status=Status.CANCELLED, before=None, limit=3)
     assert [build.view.id for build in cancelled] == [ids[0]]
 
 

@@ -50,6 +50,8 @@ def test_a_missing_one_is_named(name: str) -> None:
     [
         ("BATON_LEASE", "soon", "BATON_LEASE"),
         ("BATON_LEASE", "0", "BATON_LEASE"),
+        ("BATON_QUEUE_TTL", "inf", "BATON_QUEUE_TTL"),
+        ("BATON_QUEUE_TTL", "nan", "BATON_QUEUE_TTL"),
         ("BATON_PORT", "70000", "BATON_PORT"),
         ("BATON_ISSUER", "example.com", "BATON_ISSUER"),
         ("BATON_ISSUER", "http://example.com/", "BATON_ISSUER must be an https URL"),

@@ -235,11 +235,16 @@ class BuildStore:
         )
 
     async def sent(self, taken: Taken, *, token_id: str, facts_json: str, queue_ttl: float) -> bool:
-        """Record the attempt that is about to be sent; False when it is not wanted any more."""
+        """Record the attempt that is about to be sent; False when it is not wanted any more.
+
+        Raises `SameToken` when the attempt before had this very token.
+        """
         answer = await self._run(
             "sent", taken.build_id, taken.take, token_id, facts_json, _ms(queue_ttl)
         )
-        return bool(answer)
+        if answer == b"same_token":
+            raise errors.SameToken(errors.SameToken.__doc__)
+        return bool(answer == b"sent")
 
     async def put_back(self, taken: Taken, *, delay: float, reason: str, message: str) -> None:
         """Let a build wait again, and say why on its record."""

@@ -114,6 +114,9 @@ AUDIENCE = "https://builds.example.com/"
 
 @settings(deadline=None)
 @given(TIMINGS, TIMEOUTS, st.floats(1_600_000_000, 4_000_000_000))
+@example(
+    Timing(queue_ttl=1.0000000005, kill_grace=0, report_window=0, leeway=0), 1, 1_700_000_000.0
+)
 async def test_a_minted_token_verifies_at_the_last_report_and_not_for_ever(
     timing: Timing, timeout: int, minted_at: float
 ) -> None:

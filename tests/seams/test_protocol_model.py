@@ -1,0 +1,396 @@
+"""Dispatchers, workers, users and the watch in any order: the scripts do what the model says.
+
+A worker here may be stale, confused or repeat itself: it writes with any token, any lease and any
+nonce that there ever was. After every step, all of Redis is compared with the model.
+
+`BATON_MODEL_EXAMPLES=5000` explores that many random stories; without it the same few are told.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from app.builds import errors
+from app.builds.ids import BuildIds
+from app.builds.model import Credential
+from app.builds.store import BuildStore, connect, keys
+from app.builds.store.redis import Finish, Taken
+from app.contract.status import Status
+from tests.redis_process import RedisProcess
+from tests.seams import protocol_model as model
+from tests.seams.protocol_model import Model, ModelBuild, Refusal
+
+EXAMPLES = int(os.environ.get("BATON_MODEL_EXAMPLES", "0"))
+#: Seconds by which a time in Redis may differ from the model's, on a slow machine.
+SLACK = 4.5
+TIMED = ("delayed", "waiting", "dispatched", "leases", "deadlines", "ended")
+AGAIN = re.compile(rb"\n\[attempt \d+ ended: [^\n]+; the build starts again\]\n\Z")
+
+#: With characters that mean something in keys.
+OWNERS = ("auth0|ann", "b:queued", "}{c* ")
+ANY = st.integers(0, 999)
+CALL = st.tuples(ANY, ANY)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    data: Path = tmp_path_factory.mktemp("redis")
+    with RedisProcess(data) as process:
+        yield process
+
+
+@pytest.mark.timeout(0 if EXAMPLES else 180)
+def test_the_scripts_keep_to_the_model(server: RedisProcess) -> None:
+    with asyncio.Runner() as runner, redis.Redis.from_url(server.url) as redis_client:
+
+        class Here(Story):
+            run, store, raw = runner.run, BuildStore(connect(server.url)), redis_client
+
+        run_state_machine_as_test(
+            Here,
+            settings=settings(
+                max_examples=EXAMPLES or 60,
+                stateful_step_count=60,
+                derandomize=not EXAMPLES,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        runner.run(Here.store.close())
+
+
+class Story(RuleBasedStateMachine):
+    run: Callable[[Coroutine[Any, Any, Any]], Any]
+    store: BuildStore
+    raw: "redis.Redis"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw.flushdb()
+        self._ids = BuildIds()
+        self._model = Model()
+        #: All that there ever was, so that it can come again.
+        self._submitted: list[tuple[str, str]] = []
+        self._takes: list[Taken] = []
+        self._tokens: list[tuple[str, Credential]] = []
+        self._leases: list[str] = []
+        self._ended: dict[str, dict[bytes, bytes]] = {}
+
+    # ── helpers ───────────────────────────────────────────────────────────────────────────────
+
+    def _heard(self, call: Coroutine[Any, Any, object]) -> Refusal:
+        """What a call raised, None when it passed."""
+        try:
+            self.run(call)
+        except errors.BuildError as error:
+            return type(error)
+        return None
+
+    def _worker(self, call: tuple[int, int]) -> tuple[str, Credential, str]:
+        """A worker: the build that a token is for, the token, and some lease."""
+        build_id, credential = self._tokens[-1 - call[0] % len(self._tokens)]
+        lease_id = self._leases[-1 - call[1] % len(self._leases)] if self._leases else "none"
+        current = self._model.builds.get(build_id)
+        if current and current.lease_id and call[1] % 3:  # mostly the right one
+            lease_id = current.lease_id
+        return build_id, credential, lease_id
+
+    def _write(
+        self,
+        call: tuple[int, int],
+        method: Callable[..., Coroutine[Any, Any, object]],
+        then: Callable[[str], Refusal | None],
+        **more: Any,
+    ) -> None:
+        """Make a worker's call, and see that it is refused, or does what `then` says."""
+        build_id, credential, lease_id = self._worker(call)
+        expected = self._model.write(
+            build_id, credential.user_id, credential.token_id, lease_id
+        ) or then(build_id)
+        assert self._heard(method(build_id, credential, lease_id=lease_id, **more)) == expected
+
+    # ── users ─────────────────────────────────────────────────────────────────────────────────
+
+    @rule(
+        owner=st.sampled_from(OWNERS),
+        key=st.sampled_from([None, None, "k"]),
+        body=st.sampled_from("xy"),
+    )
+    def submit(self, owner: str, key: str | None, body: str) -> None:
+        known = self._model.known(owner, key) if key else None
+        call = self.store.submit(
+            build_id=self._ids.new(), owner=owner, spec_json='{"steps":[{"name":"a","run":"b"}]}',
+            timeout=model.TIMEOUT, max_wait=model.MAX_WAIT, retry_of=None,
+            idempotency=(key, body) if key else None, idempotency_ttl=3600,
+        )  # fmt: skip
+        if known and known[1] != body:
+            assert self._heard(call) is errors.KeyReused
+            return
+        build_id, created = self.run(call)
+        if known:
+            assert (build_id, created) == (known[0], None)
+            return
+        assert created is not None
+        self._model.submit(build_id, owner, key, body)
+        self._submitted.append((build_id, owner))
+
+    @precondition(lambda self: self._submitted)
+    @rule(which=ANY, stranger=st.sampled_from([None, None, None, "auth0|stranger"]))
+    def cancel(self, which: int, stranger: str | None) -> None:
+        build_id, owner = self._submitted[-1 - which % len(self._submitted)]
+        owner = stranger or owner
+        expected = self._model.cancel(build_id, owner)
+        assert self._heard(self.store.cancel(build_id, owner, who=owner)) == expected
+
+    # ── dispatchers ───────────────────────────────────────────────────────────────────────────
+
+    @rule()
+    def take(self) -> None:
+        eligible = {} if self._model.full() else self._model.eligible()
+        taken = self.run(
+            self.store.take(window=model.WINDOW, limit=model.USER_LIMIT, hold=model.HOLD)
+        )
+        if taken is None:
+            assert not eligible
+            return
+        assert eligible[taken.owner] == taken.build_id
+        assert taken.attempt == self._model.builds[taken.build_id].attempt
+        self._model.taken(taken)
+        self._takes.append(taken)
+
+    @precondition(lambda self: self._takes)
+    @rule(which=st.integers(0, 3), same=st.booleans())
+    def send(self, which: int, same: bool) -> None:
+        taken = self._takes[-1 - which % len(self._takes)]
+        known = self._model.builds.get(taken.build_id)
+        token_id = f"token {len(self._tokens)}"
+        if same and known and known.token_id:
+            token_id = known.token_id
+        expected = self._model.sent(taken, token_id)
+        call = self.store.sent(taken, token_id=token_id, facts_json="", queue_ttl=model.QUEUE_TTL)
+        if expected is errors.SameToken:
+            assert self._heard(call) is errors.SameToken
+        else:
+            assert self.run(call) == expected
+        # Its message may go out all the same: the dispatcher has died, or does not listen.
+        self._tokens.append((taken.build_id, Credential(user_id=taken.owner, token_id=token_id)))
+
+    @precondition(lambda self: self._takes)
+    @rule(which=st.integers(0, 3))
+    def put_back(self, which: int) -> None:
+        taken = self._takes[-1 - which % len(self._takes)]
+        self._model.put_back(taken)
+        self.run(self.store.put_back(taken, delay=model.DELAY, reason="no_token", message="why"))
+
+    # ── workers ───────────────────────────────────────────────────────────────────────────────
+
+    @precondition(lambda self: self._tokens)
+    @rule(
+        which=st.integers(0, 3),
+        nonce=st.sampled_from(["nonce 1", "nonce 2"]),
+        user=st.sampled_from([None, None, None, None, "auth0|stranger"]),
+    )
+    def claim(self, which: int, nonce: str, user: str | None) -> None:
+        build_id, credential = self._tokens[-1 - which % len(self._tokens)]
+        if user:
+            credential = Credential(user_id=user, token_id=credential.token_id)
+        lease_id = f"lease {len(self._leases)}"
+        expected = self._model.claim(
+            build_id, credential.user_id, credential.token_id, nonce, lease_id
+        )
+        call = self.store.claim(
+            build_id, credential, nonce=nonce, worker="host:1", lease_id=lease_id,
+            lease=model.LEASE, after_timeout=model.AFTER_TIMEOUT,
+        )  # fmt: skip
+        if expected is not None:
+            assert self._heard(call) is expected
+            return
+        claimed = self.run(call)
+        build = self._model.builds[build_id]
+        assert claimed.lease_id == build.lease_id
+        assert (claimed.attempt, claimed.log_offset) == (build.attempt, build.log_start)
+        left = build.due["deadlines"] - model.AFTER_TIMEOUT - self._model.now
+        if claimed.lease_id == lease_id:
+            assert claimed.timeout == model.TIMEOUT == left
+        assert claimed.cancel == build.cancel
+        self._leases.append(claimed.lease_id)
+
+    @precondition(lambda self: self._tokens)
+    @rule(call=CALL, steps=st.sampled_from(["", "[]"]))
+    def renew(self, call: tuple[int, int], steps: str) -> None:
+        def then(build_id: str) -> Refusal:
+            self._model.renew(build_id)
+            return None
+
+        self._write(call, self.store.renew, then, lease=model.LEASE, steps=steps)
+
+    @precondition(lambda self: self._tokens)
+    @rule(
+        call=CALL,
+        back=st.sampled_from([0, 0, 0, 1, 3, 50, -1]),
+        data=st.sampled_from([b"a", b"aa", b"ab", b"\r\n\x00\xff", b"a" * 12]),
+    )
+    def append(self, call: tuple[int, int], back: int, data: bytes) -> None:
+        build = self._model.builds.get(self._worker(call)[0])
+        offset = max(0, len(build.log) - back) if build else 0
+
+        def then(build_id: str) -> Refusal:
+            self._model.renew(build_id)
+            return self._model.append(build_id, offset, data)
+
+        self._write(
+            call, self.store.append, then,
+            lease=model.LEASE, offset=offset, limit=model.LOG_LIMIT, data=data,
+        )  # fmt: skip
+
+    @precondition(lambda self: self._tokens)
+    @rule(
+        call=CALL,
+        status=st.sampled_from([Status.SUCCEEDED, Status.FAILED]),
+        missing=st.sampled_from([0, 0, 0, 1]),
+    )
+    def finish(self, call: tuple[int, int], status: Status, missing: int) -> None:
+        build_id, credential, lease_id = self._worker(call)
+        build = self._model.builds.get(build_id)
+        length = (len(build.log) if build else 0) + missing
+        digest = f"{status} {length}"
+        expected = self._model.write(build_id, credential.user_id, credential.token_id, lease_id)
+        if expected is errors.BuildFinal:
+            assert build
+            same = build.digest == digest and build.token_id == credential.token_id
+            expected = None if same else errors.ResultConflict
+        elif expected is None:
+            if missing:
+                expected = errors.LogIncomplete
+            else:
+                self._model.finish(build_id, status, digest)
+        result = Finish(
+            status=status, reason="", message="", steps="[]", commit="",
+            log_length=length, log_sha256="0" * 64, digest=digest,
+        )  # fmt: skip
+        call_ = self.store.finish(build_id, credential, lease_id=lease_id, result=result)
+        assert self._heard(call_) == expected
+
+    @precondition(lambda self: self._tokens)
+    @rule(call=CALL)
+    def hand_back(self, call: tuple[int, int]) -> None:
+        def then(build_id: str) -> Refusal:
+            self._model.hand_back(build_id)
+            return None
+
+        self._write(call, self.store.hand_back, then, max_wait=model.MAX_WAIT)
+
+    # ── time ──────────────────────────────────────────────────────────────────────────────────
+
+    @rule(seconds=st.sampled_from([10, 20, 40, 70, 130, 700, 4000, 8000]))
+    def pass_time(self, seconds: int) -> None:
+        self._model.now += seconds
+        for name in TIMED:
+            members: Any = self.raw.zrange(keys.PREFIX + name, 0, -1)
+            for member in members:
+                self.raw.zincrby(keys.PREFIX + name, -1000 * seconds, member)
+
+    @rule(hold=st.sampled_from([False, False, True]))
+    def watch(self, hold: bool) -> None:
+        self._model.expire(hold=hold)
+        self.run(
+            self.store.expire(
+                hold=hold, max_attempts=model.MAX_ATTEMPTS,
+                max_wait=model.MAX_WAIT, retention=model.RETENTION,
+            )
+        )  # fmt: skip
+
+    # ── what must hold ────────────────────────────────────────────────────────────────────────
+
+    @invariant()
+    def redis_holds_what_the_model_says(self) -> None:
+        found = _contents(self.raw)
+        found.pop("turn", None)
+        turns = {owner.decode() for owner in found.pop("turns", {})}
+        waiting = {build.owner for build in self._model.builds.values() if build.in_queue}
+        assert self._model.eligible().keys() <= turns <= waiting
+        for name in [name for name in found if name.startswith("idempotency:")]:
+            assert self.raw.pttl(keys.PREFIX + name) > 0
+            del found[name]
+
+        expected: dict[str, set[str]] = {}
+        for build in self._model.builds.values():
+            self._check(build, found)
+            for name in _memberships(build):
+                expected.setdefault(name, set()).add(build.id)
+        # Every set holds exactly the builds that belong there, and there is nothing else.
+        assert {
+            name: {member.decode() for member in members} for name, members in found.items()
+        } == expected
+
+    def _check(self, build: ModelBuild, found: dict[str, Any]) -> None:
+        record = found.pop(f"build:{build.id}")
+        log = found.pop(f"log:{build.id}", b"")
+        if build.again:
+            assert log.startswith(build.log) and AGAIN.fullmatch(log, len(build.log))
+            build.log, build.again = log, False
+        assert log == build.log
+        assert record[b"status"].decode() == build.status
+        assert record[b"owner"].decode() == build.owner
+        assert int(record.get(b"attempt", 0)) == build.attempt
+        assert _text(record, b"lease_id") == build.lease_id
+        assert _text(record, b"phase") == build.phase
+        assert _text(record, b"take") == (str(build.take) if build.take else None)
+        assert (b"cancel_at" in record) == build.cancel
+        if build.status.final:  # and so it stays, to the letter
+            assert self._ended.setdefault(build.id, record) == record
+        now = self.raw.time()
+        for name, until in build.due.items():
+            score = found[name][build.id.encode()]
+            left = score / 1000 - now[0] - now[1] / 1e6
+            assert abs(left - (until - self._model.now)) < SLACK, name
+
+
+def _text(record: dict[bytes, bytes], name: bytes) -> str | None:
+    return record[name].decode() if name in record else None
+
+
+def _memberships(build: ModelBuild) -> Iterator[str]:
+    yield f"index:{build.owner}:all"
+    yield f"index:{build.owner}:{build.status}"
+    if build.in_queue:
+        yield f"queue:{build.owner}"
+    if build.active:
+        yield f"active:{build.owner}"
+    yield from build.due
+
+
+def _contents(raw: "redis.Redis") -> dict[str, Any]:
+    """All of Redis, by the keys' names behind the prefix."""
+    names: list[Any] = list(raw.keys("*"))
+    pipe = raw.pipeline(transaction=False)
+    for name in names:
+        kind = name.removeprefix(keys.PREFIX.encode()).partition(b":")[0]
+        if kind in {b"build", b"idempotency"}:
+            pipe.hgetall(name)
+        elif kind in {b"log", b"turn"}:
+            pipe.get(name)
+        elif kind == b"active":
+            pipe.smembers(name)
+        else:
+            pipe.zrange(name, 0, -1, withscores=True)
+    values = pipe.execute() if names else []
+    return {
+        name.decode().removeprefix(keys.PREFIX): dict(value) if isinstance(value, list) else value
+        for name, value in zip(names, values, strict=True)
+    }
