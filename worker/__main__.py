@@ -6,7 +6,7 @@ import sys
 import warnings
 
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
 from app.contract.environment import SettingsError
 from worker.celery_app import create_celery, quieten
@@ -62,7 +62,10 @@ def _log_to_stderr(level: str) -> None:
     handler.addFilter(BuildIdFilter())
     handler.setFormatter(WithoutTokens(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Celery sets the root logger to WARNING, unless somebody answers this signal.
+    setup_logging.connect(lambda **_: None, weak=False)
     quieten()
 
 

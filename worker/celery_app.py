@@ -72,6 +72,8 @@ def _transport_options(broker_url: str) -> dict[str, Any]:
         return {}
     return {
         "visibility_timeout": _REDELIVERY,
+        # Without it, a command on a dead connection blocks the event loop, kombu's checks included.
+        "socket_timeout": _SOCKET_TIMEOUT,
         "socket_connect_timeout": _SOCKET_TIMEOUT,
         "socket_keepalive": True,
         "health_check_interval": 30,

@@ -157,6 +157,8 @@ class LogShipper:
         with self._condition:
             self._sent = position
             self._full = False
+            # Forward, too: it may be all that a flush is waiting for.
+            self._condition.notify_all()
         self._spool.wake()
 
     def stop(self) -> None:

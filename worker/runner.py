@@ -248,6 +248,8 @@ class Run:
         """
         self._check_orders()
         started = time.monotonic()
+        # A command that ends before the first look would never be measured.
+        self._check_time(started, step)
         process = self._tools.sandbox.start(command, workspace)
         pump = OutputPump(process.output, self._spool)
         try:

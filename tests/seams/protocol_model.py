@@ -120,13 +120,9 @@ class Model:
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
     def claim(self, build_id: str, user: str, token_id: str, nonce: str, lease_id: str) -> Refusal:
-        build = self.builds.get(build_id)
+        build, refusal = self._open(build_id, user)
         if build is None:
-            return errors.NotFound
-        if build.owner != user:
-            return errors.WrongBuild
-        if build.status.final:
-            return errors.BuildFinal
+            return refusal
         if build.token_id != token_id:
             return errors.Superseded
         if build.status is Status.RUNNING:
@@ -151,18 +147,25 @@ class Model:
 
     def write(self, build_id: str, user: str, token_id: str, lease_id: str) -> Refusal:
         """What every write of a worker meets first; renews the lease where it passes."""
-        build = self.builds.get(build_id)
+        build, refusal = self._open(build_id, user)
         if build is None:
-            return errors.NotFound
-        if build.owner != user:
-            return errors.WrongBuild
-        if build.status.final:
-            return errors.BuildFinal
+            return refusal
         if build.status is not Status.RUNNING or build.lease_id != lease_id:
             return errors.LeaseLost
         if build.token_id != token_id:
             return errors.Superseded
         return None
+
+    def _open(self, build_id: str, user: str) -> tuple[ModelBuild | None, Refusal]:
+        """A build of this user's that has not ended, or why it is none."""
+        build = self.builds.get(build_id)
+        if build is None:
+            return None, errors.NotFound
+        if build.owner != user:
+            return None, errors.WrongBuild
+        if build.status.final:
+            return None, errors.BuildFinal
+        return build, None
 
     def renew(self, build_id: str) -> None:
         self.builds[build_id].due["leases"] = self.now + LEASE

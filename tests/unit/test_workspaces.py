@@ -1,6 +1,7 @@
 """The worker's own care with directories that builds fill."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,25 @@ def test_the_default_is_nobody_for_root_and_the_own_user_for_others() -> None:
     found = build_user(None)
     assert found.uid == (NOBODY if os.geteuid() == 0 else os.geteuid())
     assert found.other is (os.geteuid() == 0)
+
+
+def test_what_a_killed_worker_left_is_swept_and_what_a_living_one_has_is_not(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "w"
+    killed = os.fork()
+    if killed == 0:
+        Workspaces(folder, OWN).make("killed")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(killed, 0)
+    [left] = folder.iterdir()
+    (left / "source" / "file").touch()
+    living = Workspaces(folder, OWN)
+    kept = living.make("living")
+
+    Workspaces(folder, OWN).sweep()
+
+    assert list(folder.iterdir()) == [kept]
+    living.remove(kept)
+    living.remove(kept)
+    assert list(folder.iterdir()) == []

@@ -48,6 +48,7 @@ def choose(
     Raises `SandboxFailed` with a sentence that says what to install or to set.
     """
     place = Workspaces(workspaces, build_user(run_as))
+    place.sweep()
     if name != "auto":
         sandbox = _tried(name, limits, place)
     else:

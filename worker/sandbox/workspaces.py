@@ -5,10 +5,15 @@
             source/ home/ tmp/
             script-91f3…           a step's script, 0400
 
+A worker holds a lock on each of its workspaces; one that nobody holds was left by a worker that was
+killed, and goes with `sweep`.
+
 Steps of a build can put anything into its directory, symbolic links included: what the worker does
 there, it does relative to open directories and without following a link.
 """
 
+import fcntl
+import logging
 import os
 import re
 import secrets
@@ -20,6 +25,8 @@ from typing import Final
 from worker.errors import SandboxFailed
 from worker.sandbox.deletion import delete_tree
 from worker.sandbox.user import BuildUser
+
+log = logging.getLogger(__name__)
 
 FOLDERS: Final = ("source", "home", "tmp")
 
@@ -39,6 +46,7 @@ class Workspaces:
         default = Path(tempfile.gettempdir()) / f"baton-{os.geteuid()}"
         self.folder = (default if folder is None else folder).absolute()
         self.user = user
+        self._locks: dict[Path, int] = {}
         try:
             self._secure()
         except OSError as error:
@@ -49,7 +57,7 @@ class Workspaces:
         if not _NAME.match(name):
             raise SandboxFailed(f"{name!r} cannot be part of a directory's name")
         try:
-            root = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+            root = self._locked(name)
             for each in (*(root / folder for folder in FOLDERS), root):
                 each.mkdir(mode=0o700, exist_ok=True)
                 each.chmod(0o700)
@@ -58,6 +66,35 @@ class Workspaces:
         except OSError as error:
             raise SandboxFailed(f"cannot make a workspace: {error}") from error
         return root
+
+    def _locked(self, name: str) -> Path:
+        """A new directory, locked until it is removed or this process ends. Raises `OSError`."""
+        while True:
+            root = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+            fd = os.open(root, _FOLDER)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:  # or another worker's sweep was faster than the lock
+                self._locks[root] = fd
+                return root
+            os.close(fd)
+
+    def sweep(self) -> None:
+        """Delete the workspaces of workers that are gone; those of living ones are locked."""
+        for each in self.folder.iterdir():
+            try:
+                fd = os.open(each, _FOLDER)
+            except OSError:
+                continue  # gone meanwhile, or no directory and so none of ours
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                delete_tree(each)
+                log.info("deleted %s, which a worker had left", each)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                log.warning("cannot delete %s: %s", each, error)
+            finally:
+                os.close(fd)
 
     def write_script(self, root: Path, script: str) -> str:
         """Write a file in `root` that only the build user can read; returns its name there."""
@@ -111,6 +148,10 @@ class Workspaces:
             delete_tree(root)
         except OSError as error:
             raise SandboxFailed(f"cannot delete the workspace: {error}") from error
+        finally:
+            lock = self._locks.pop(root, None)
+            if lock is not None:
+                os.close(lock)
 
     def _secure(self) -> None:
         """Have `folder`, and be sure that it is ours, and that the build user can pass through."""
