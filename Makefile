@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint bench clean
+.PHONY: help demo dev test lint bench chaos soak clean
 .DELETE_ON_ERROR:
 
 help: ## Show what there is
@@ -38,9 +38,15 @@ lint: $(VENV)/.test ## Style, format, types and the floor plan
 bench: $(VENV)/.test ## Measure speed under load
 	@$(BIN)/python -m benchmarks.submit
 
+chaos: $(VENV)/.test ## A storm of faults over the real parts; seed=N repeats one
+	@$(BIN)/python -m chaos $(if $(seed),--seed $(seed))
+
+soak: $(VENV)/.test ## 10,000 builds that do nothing: does memory grow, does a key stay?
+	@$(BIN)/python -m chaos.soak
+
 clean: ## Remove the environment, caches and what `make dev` kept
 	rm -rf $(VENV) .baton build dist *.egg-info .*_cache .hypothesis
-	find app worker tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find app worker tests benchmarks chaos -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ── the environment: made once, and again when pyproject.toml changes ─────────────────────────────
 

@@ -141,12 +141,22 @@ class Stack:
         self.api.start()
         self.wait_ready()
 
-    def wait_ready(self) -> None:
-        wait_until("the API is ready", self._ready, seconds=60)
+    def replica(self) -> tuple[Part, str]:
+        """Start one more API process over the same store; returns it and its own URL."""
+        url = f"http://127.0.0.1:{free_port()}"
+        part = self._api_part(f"api{len(self._parts)}", url)
+        part.start()
+        self._parts.append(part)
+        self.wait_ready(url)
+        return part, url
 
-    def _ready(self) -> bool:
+    def wait_ready(self, url: str | None = None) -> None:
+        """Wait for the API, or for the replica at `url`."""
+        wait_until("the API is ready", lambda: self._ready(url or self.api_url), seconds=60)
+
+    def _ready(self, url: str) -> bool:
         try:
-            return httpx.get(f"{self.api_url}/readyz", timeout=5).status_code == httpx.codes.OK
+            return httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 

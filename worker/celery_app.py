@@ -7,13 +7,14 @@ worker takes with it is found by the API's watch.
 
 import logging
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from celery import Celery
 from celery.signals import worker_process_init
 from kombu import Queue
 
 from app.contract import queue as wire
+from worker.consumer import BuildConsumer
+from worker.rabbitmq import RabbitConsumer
 from worker.sandbox.hidden import die_with_parent, hide_this_process
 from worker.settings import WorkerSettings
 
@@ -24,14 +25,18 @@ _REDELIVERY: Final = 10 * 24 * 3600
 
 _SOCKET_TIMEOUT: Final = 10  #: seconds
 
+#: Seconds between RabbitMQ's heartbeats; two that are missed are a lost connection.
+_HEARTBEAT: Final = 30
+
 #: Their DEBUG lines hold whole messages, the token included.
 _TALKATIVE: Final = ("celery", "kombu", "amqp")
 
 
 def create_celery(settings: WorkerSettings) -> Celery:
     app = Celery("baton", broker=settings.broker, set_as_current=False)
+    rabbitmq = wire.is_amqp(settings.broker)
     app.conf.update(
-        task_queues=[Queue(wire.QUEUE)],
+        task_queues=[Queue(wire.QUEUE, queue_arguments=wire.QUEUE_ARGUMENTS)],
         task_default_queue=wire.QUEUE,
         task_serializer="json",
         accept_content=["json"],
@@ -39,16 +44,19 @@ def create_celery(settings: WorkerSettings) -> Celery:
         task_ignore_result=True,
         task_send_sent_event=False,
         worker_send_task_events=False,
-        worker_disable_prefetch=True,
+        worker_disable_prefetch=not rabbitmq,  # there, the consumer sees to it
         worker_prefetch_multiplier=1,
         # A build goes on when the broker is away; the API hears of it, not Celery.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # `inspect` and `control` would let whoever writes to the broker command the worker.
         worker_enable_remote_control=False,
         worker_redirect_stdouts=False,
+        worker_consumer=RabbitConsumer if rabbitmq else BuildConsumer,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_heartbeat=_HEARTBEAT,
+        broker_use_ssl=wire.broker_use_ssl(settings.broker),
         broker_transport_options=_transport_options(settings.broker),
     )
     worker_process_init.connect(_begin_pool_process, weak=False)
@@ -68,7 +76,7 @@ def _begin_pool_process(**_: Any) -> None:  # noqa: ANN401  Celery's signal argu
 
 
 def _transport_options(broker_url: str) -> dict[str, Any]:
-    if not urlsplit(broker_url).scheme.startswith("redis"):
+    if wire.is_amqp(broker_url):
         return {}
     return {
         "visibility_timeout": _REDELIVERY,

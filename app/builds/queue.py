@@ -1,48 +1,47 @@
 """The way to the workers: a Celery message for each attempt."""
 
 import asyncio
+import logging
 import math
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from celery import Celery
-from kombu import Queue
+from kombu import Connection, Producer, Queue
 from kombu.exceptions import OperationalError
 
 from app.builds.errors import QueueUnavailable
 from app.builds.model import Timers
 from app.contract import queue as wire
 
+log = logging.getLogger(__name__)
+
 #: Seconds for connecting to the broker, and for its every answer.
 _SOCKET_TIMEOUT: Final = 3
 #: Seconds for one message in all; then it counts as not sent.
 _SEND_TIMEOUT: Final = 10.0
+#: Seconds; RabbitMQ refuses messages that are to expire later (2³² milliseconds).
+_LONGEST_TTL: Final = 4_000_000
 #: Threads that publish: sending blocks, and the event loop must not.
 _SENDERS: Final = 2
-
-
-def _transport_options(broker_url: str, redelivery_after: float) -> dict[str, Any]:
-    if urlsplit(broker_url).scheme.startswith(("amqp", "pyamqp")):
-        return {"confirm_publish": True, "read_timeout": _SOCKET_TIMEOUT}
-    return {
-        "visibility_timeout": redelivery_after,
-        "socket_timeout": _SOCKET_TIMEOUT,
-        "socket_connect_timeout": _SOCKET_TIMEOUT,
-        "retry_on_timeout": False,
-    }
 
 
 class BuildQueue(Protocol):
     """Takes messages for workers; may be called from several tasks at once."""
 
     async def send(self, build_id: str, token: str, timers: Timers) -> None:
-        """Queue an attempt. Raises `QueueUnavailable` when the broker did not confirm in time."""
+        """Queue an attempt. Raises `QueueUnavailable` when the broker did not confirm in time.
+
+        A message that was not confirmed may have been queued all the same, and one that was
+        confirmed may be there twice: the claim sorts that out.
+        """
         ...
 
     async def ping(self) -> None:
-        """Raises `QueueUnavailable` when the broker does not answer."""
+        """Raises `QueueUnavailable` when the broker does not answer, or does not let us in."""
         ...
 
     async def close(self) -> None: ...
@@ -52,10 +51,11 @@ class CeleryQueue:
     """Sends by task name; knows nothing of the worker's code."""
 
     def __init__(self, broker_url: str, *, redelivery_after: float) -> None:
-        """`redelivery_after`: seconds before the broker may redeliver what was not acknowledged."""
+        """`redelivery_after`: seconds before Redis may redeliver what was not acknowledged."""
+        self._amqp = wire.is_amqp(broker_url)
         self._celery = Celery("baton", broker=broker_url, set_as_current=False)
         self._celery.conf.update(
-            task_queues=[Queue(wire.QUEUE)],
+            task_queues=[Queue(wire.QUEUE, queue_arguments=wire.QUEUE_ARGUMENTS)],
             task_default_queue=wire.QUEUE,
             task_serializer="json",
             accept_content=["json"],
@@ -63,30 +63,90 @@ class CeleryQueue:
             task_send_sent_event=False,
             task_publish_retry=False,
             broker_connection_timeout=_SOCKET_TIMEOUT,
-            broker_connection_retry=False,
-            broker_transport_options=_transport_options(broker_url, redelivery_after),
+            broker_use_ssl=wire.broker_use_ssl(broker_url),
+            broker_transport_options=(
+                {"confirm_publish": True} if self._amqp else _redis_options(redelivery_after)
+            ),
         )
-        self._threads = ThreadPoolExecutor(_SENDERS, thread_name_prefix="publish")
+        #: Connections that no thread is using. None has heartbeats, as nobody would be there to
+        #: answer: TCP's keep-alive sees to it that idle ones last, and each use shows if one did.
+        self._idle: deque[Connection] = deque()
+        self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="publish")
+        # Its own, so that those who ask for our health cannot hold up builds.
+        self._pinger = ThreadPoolExecutor(1, thread_name_prefix="ping")
+        unused = self._celery.connection_for_write()
+        self._errors: tuple[type[BaseException], ...] = (
+            OperationalError,
+            OSError,  # TimeoutError is one
+            *unused.connection_errors,
+            *unused.channel_errors,
+        )
 
     async def send(self, build_id: str, token: str, timers: Timers) -> None:
-        await self._bounded(self._send, build_id, token, timers)
+        await self._bounded(self._senders, self._send, build_id, token, timers)
 
     async def ping(self) -> None:
-        await self._bounded(self._ping)
+        await self._bounded(self._pinger, self._ping)
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._celery.close)
+        for threads in (self._senders, self._pinger):
+            threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._close)
 
-    async def _bounded(self, call: Callable[..., None], *args: object) -> None:
+    async def _bounded(
+        self, threads: ThreadPoolExecutor, call: Callable[..., None], *args: object
+    ) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_SEND_TIMEOUT):
-                await loop.run_in_executor(self._threads, call, *args)
-        except (OperationalError, OSError) as error:  # TimeoutError is an OSError
-            raise QueueUnavailable(f"the broker did not answer ({type(error).__name__})") from None
+                await loop.run_in_executor(threads, call, *args)
+        except self._errors as error:
+            cause = error.__cause__ or error
+            log.warning("the broker: %s", cause or type(cause).__name__)
+            raise QueueUnavailable(f"the broker did not answer ({type(cause).__name__})") from None
 
     def _send(self, build_id: str, token: str, timers: Timers) -> None:
+        with suppress(IndexError):
+            kept = self._idle.pop()
+            try:
+                self._publish(kept, build_id, token, timers)
+            except Exception as error:  # noqa: BLE001  a dead connection raises what it likes
+                # The broker was restarted, say, or the queue is gone: once more, from the start.
+                log.info("connecting to the broker anew: %s", type(error).__name__)
+                kept.collect()
+            else:
+                self._idle.append(kept)
+                return
+        connection = self._connect()
+        try:
+            self._publish(connection, build_id, token, timers)
+        except BaseException:
+            connection.collect()
+            raise
+        self._idle.append(connection)
+
+    def _connect(self) -> Connection:
+        connection = self._celery.connection_for_write()
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_SOCKET_TIMEOUT)
+        except BaseException:
+            connection.collect()
+            raise
+        if self._amqp:
+            # Or else most of its calls wait for an answer for as long as it takes.
+            connection.connection.sock.settimeout(_SOCKET_TIMEOUT)
+        return connection
+
+    def _publish(self, connection: Connection, build_id: str, token: str, timers: Timers) -> None:
+        options: dict[str, Any] = {}
+        if self._amqp:
+            options = {
+                "mandatory": True,  # without a queue, RabbitMQ confirms messages and drops them
+                "confirm_timeout": _SOCKET_TIMEOUT,
+                # Celery's own `expires` only tells a worker to drop it: until one does, the
+                # token would lie there.
+                "expiration": min(timers.message_expires, _LONGEST_TTL),
+            }
         self._celery.send_task(
             wire.RUN_BUILD,
             args=[build_id],
@@ -96,8 +156,27 @@ class CeleryQueue:
             time_limit=math.ceil(timers.hard_limit),
             ignore_result=True,
             retry=False,
+            producer=Producer(connection),
+            **options,
         )
 
     def _ping(self) -> None:
-        with self._celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=_SOCKET_TIMEOUT)
+        self._connect().release()
+
+    def _close(self) -> None:
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                connection.release()
+            except self._errors:
+                connection.collect()
+        self._celery.close()
+
+
+def _redis_options(redelivery_after: float) -> dict[str, Any]:
+    return {
+        "visibility_timeout": redelivery_after,
+        "socket_timeout": _SOCKET_TIMEOUT,
+        "socket_connect_timeout": _SOCKET_TIMEOUT,
+        "retry_on_timeout": False,
+    }

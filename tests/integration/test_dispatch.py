@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.builds.changes import Changes
 from app.builds.dispatch import Dispatcher, DispatchRules
-from app.builds.errors import MintFailed, QueueUnavailable
+from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
 from app.builds.ids import BuildIds
 from app.builds.model import Ticket, Timers
 from app.builds.queue import CeleryQueue
@@ -39,12 +40,17 @@ class Provider:
     lasts: float = 3600
     failures: list[MintFailed] = field(default_factory=list)
     repeats: int = 0  #: how many tokens are the same
+    strangers: set[str] = field(default_factory=set)  #: whose builds are too long for its tokens
+    open: asyncio.Event = field(default_factory=asyncio.Event)  #: cleared: it answers later
     asked: list[tuple[str, str, float]] = field(default_factory=list)
 
     async def __call__(self, *, user_id: str, build_id: str, lifetime: float) -> Ticket:
         self.asked.append((user_id, build_id, lifetime))
+        await self.open.wait()
         if self.failures:
             raise self.failures.pop()
+        if user_id in self.strangers:
+            raise MintFailed(Reason.TOKEN_REFUSED, "it does not last", others_too=False)
         now = datetime.now(UTC)
         facts = TokenFacts(
             issuer="issuer", audience="api", scope="update:builds", client_id="client",
@@ -81,6 +87,8 @@ class Scene:
     store: BuildStore
     provider: Provider
     broker: Broker
+    dispatcher: Dispatcher
+    dispatching: asyncio.Task[None]
 
     async def submit(self, owner: str = "auth0|ann") -> str:
         build_id, _ = await self.store.submit(
@@ -106,23 +114,24 @@ class Scene:
 async def scene(redis: RedisProcess) -> AsyncIterator[Scene]:
     client, news = connect(redis.url), connect(redis.url)
     await client.flushall()
-    scene = Scene(BuildStore(client), Provider(), Broker())
+    store, provider, broker = BuildStore(client), Provider(), Broker()
+    provider.open.set()
     changes = Changes(news)
     dispatcher = Dispatcher(
-        store=scene.store,
-        queue=scene.broker,
-        mint=scene.provider,
+        store=store,
+        queue=broker,
+        mint=provider,
         timers=lambda timeout: timers(TIMING, timeout),
         rules=DispatchRules(window=4, user_limit=3, hold=60, leeway=TIMING.leeway),
         work=changes.work,
     )
     tasks = [asyncio.create_task(changes.run()), asyncio.create_task(dispatcher.run())]
-    yield scene
+    yield Scene(store, provider, broker, dispatcher, tasks[1])
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await news.aclose()
-    await scene.store.close()
+    await store.close()
 
 
 async def test_a_build_is_minted_for_and_sent(scene: Scene) -> None:
@@ -165,6 +174,69 @@ async def test_a_token_that_would_not_last_is_not_sent(scene: Scene) -> None:
     assert scene.broker.sent == []
     scene.provider.lasts = 3600
     await scene.until_sent(build_id)
+
+
+async def test_a_build_too_long_for_the_providers_tokens_keeps_nobody_waiting(
+    scene: Scene,
+) -> None:
+    scene.provider.strangers = {"auth0|bob"}
+    refused = await scene.submit("auth0|bob")
+    assert await scene.until_reason(refused, "token_refused") == "it does not last"
+    assert scene.dispatcher._pause_until == 0
+    await scene.until_sent(await scene.submit())
+
+
+async def test_failures_at_the_same_time_are_one(scene: Scene) -> None:
+    scene.provider.open.clear()
+    builds = [await scene.submit() for _ in range(3)]
+    async with asyncio.timeout(20):
+        while len(scene.provider.asked) < 3:
+            await asyncio.sleep(0.02)
+    scene.provider.failures = [MintFailed(Reason.NO_TOKEN, "away") for _ in builds]
+    scene.provider.open.set()
+    for build_id in builds:
+        await scene.until_reason(build_id, "no_token")
+    assert scene.dispatcher._failures == 1
+
+
+async def test_what_was_taken_is_seen_through_when_dispatch_is_stopped(scene: Scene) -> None:
+    scene.provider.open.clear()
+    build_id = await scene.submit()
+    async with asyncio.timeout(20):
+        while not scene.provider.asked:
+            await asyncio.sleep(0.02)
+    scene.dispatching.cancel()
+    await asyncio.sleep(0)
+    scene.provider.open.set()
+    await asyncio.gather(scene.dispatching, return_exceptions=True)
+    assert scene.broker.sent == [build_id]
+
+
+async def test_an_answer_of_the_store_that_is_lost_costs_no_build_its_message(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, lost = scene.store.sent, [StoreUnavailable("the answer was lost")]
+
+    async def losing(*args: Any, **more: Any) -> bool:
+        wanted = await sent(*args, **more)
+        if lost:
+            raise lost.pop()
+        return wanted
+
+    monkeypatch.setattr(scene.store, "sent", losing)
+    build_id = await scene.submit()
+    await scene.until_sent(build_id)
+    assert not lost
+    assert (await scene.store.get(build_id)).view.attempt == 1
+
+
+async def test_dispatch_goes_on_as_soon_as_the_store_is_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene.dispatcher, "_store", BuildStore(connect("unix:///nothing")))
+    for _ in range(10):
+        assert await scene.dispatcher._take() is None
+    assert scene.dispatcher._pause_until == 0
 
 
 async def test_a_broker_that_fails_costs_an_attempt_and_its_token_but_no_build(

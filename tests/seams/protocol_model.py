@@ -197,6 +197,11 @@ class Model:
 
     # ── the watch ─────────────────────────────────────────────────────────────────────────────
 
+    def next_due(self) -> int:
+        """Seconds until the next thing is overdue; 0 when nothing will be."""
+        times = [t for b in self.builds.values() for t in b.due.values() if t > self.now]
+        return min(times, default=self.now - 5) + 5 - self.now
+
     def expire(self, *, hold: bool) -> None:
         for build in self._overdue("delayed"):
             del build.due["delayed"]

@@ -1,0 +1,103 @@
+"""A real RabbitMQ for tests, with ports, files and epmd of its own; can be frozen and restarted."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import amqp.exceptions
+
+from tests.needs import missing, needs
+from tests.redis_process import free_port
+from tests.waiting import wait_until
+
+#: Debian's program on PATH insists on root or the user `rabbitmq`, and on their files; this is what
+#: it calls.
+_SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+
+
+def _server() -> str:
+    if Path(_SERVER).exists():
+        return _SERVER
+    return shutil.which("rabbitmq-server") or missing("rabbitmq-server is not installed")
+
+
+class RabbitProcess:
+    """One node, started; a broker of its own, whatever else runs on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.port = free_port()
+        self._epmd_port = free_port()
+        self._dist_port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        (folder / "plugins").write_text("[].\n")
+        self.start()
+
+    @property
+    def _env(self) -> dict[str, str]:
+        folder = self._folder
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),  # where Erlang keeps its cookie
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"baton{self.port}@localhost",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_ALLOW_INPUT": "1",  # the script becomes the server: one process to signal
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput +S 1:1 +sbwt none",
+        }
+
+    def start(self) -> None:
+        out = (self._folder / "output").open("ab")
+        with out:
+            for argv in [needs("epmd"), "-port", str(self._epmd_port)], [_server()]:
+                self._processes.append(
+                    subprocess.Popen(
+                        argv, env=self._env, cwd=self._folder, stdin=subprocess.DEVNULL,
+                        stdout=out, stderr=subprocess.STDOUT,
+                    )
+                )  # fmt: skip
+        wait_until("rabbitmq answers", self._answers, seconds=120)
+
+    def _answers(self) -> bool:
+        assert self._processes[-1].poll() is None, (self._folder / "output").read_text()
+        try:
+            with amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=5):
+                return True
+        except (OSError, amqp.exceptions.AMQPError):
+            return False
+
+    def send(self, what: signal.Signals) -> None:
+        """To the server itself; SIGSTOP freezes it with its connections open."""
+        self._processes[-1].send_signal(what)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        for process in reversed(self._processes):
+            process.send_signal(how)
+            process.wait(60)
+        self._processes.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop(signal.SIGKILL)

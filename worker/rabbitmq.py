@@ -1,0 +1,102 @@
+"""Taking messages from RabbitMQ: none while there is no slot for its build.
+
+RabbitMQ sends the next message as soon as the one before is acknowledged, which is when its build
+begins; Celery would keep as many back as it has slots, behind builds of hours, while other workers
+are idle. `worker_disable_prefetch` prevents that, but only on Redis. Here the worker subscribes
+for one message at a time, and unsubscribes while every slot is taken.
+
+The road not taken is to acknowledge late: the message would stay unacknowledged for as long as its
+build runs, and RabbitMQ closes the channel of whoever keeps one for longer than `consumer_timeout`
+(30 minutes unless its operator says otherwise). As it is, that timer ends when a build begins.
+"""
+
+from typing import Any, Final
+
+from celery.bootsteps import Blueprint
+from celery.worker import state
+from celery.worker.consumer.tasks import Tasks
+from kombu import Connection, Consumer
+
+from worker.consumer import BuildConsumer
+
+#: Seconds for the broker's every answer. Without it, one that is frozen would stop this process
+#: where it waits, its heartbeats and its shutdown included.
+_SOCKET_TIMEOUT: Final = 10
+
+
+class SlotConsumer(Consumer):
+    """A subscription that is held only while a slot is free."""
+
+    slots: int = 0
+
+    def consume(self, no_ack: bool | None = None) -> None:
+        if self._has_free_slot():
+            super().consume(no_ack=no_ack)
+
+    def match_slots(self) -> None:
+        """Subscribe or unsubscribe, if it is time to.
+
+        Runs before each wait of the event loop, and so between the arrival of the message that
+        takes the last slot and its acknowledgement: no other can slip in.
+        """
+        subscribed = any(self.consuming_from(queue) for queue in self.queues)
+        if subscribed and not self._has_free_slot():
+            self.cancel()
+        elif not subscribed:
+            self.consume()
+
+    def _has_free_slot(self) -> bool:
+        return len(state.reserved_requests) < self.slots
+
+
+class SlotTasks(Tasks):
+    """Celery's step that starts to consume, with a `SlotConsumer`."""
+
+    def __init__(self, c: "RabbitConsumer", **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(c, **kwargs)
+        self._consumer = c
+
+    def start(self, c: "RabbitConsumer") -> None:
+        c.initial_prefetch_count = 1
+        c.connection.connection.sock.settimeout(_SOCKET_TIMEOUT)
+        c.app.amqp.Consumer = SlotConsumer
+        super().start(c)
+        c.task_consumer.slots = c.pool.num_processes
+
+    def stop(self, c: "RabbitConsumer") -> None:
+        c.hub.on_tick.discard(self._match_slots)
+        super().stop(c)
+
+    def register_with_event_loop(self, c: "RabbitConsumer", hub: Any) -> None:  # noqa: ANN401
+        del c
+        hub.on_tick.add(self._match_slots)
+
+    def _match_slots(self) -> None:
+        self._consumer.task_consumer.match_slots()
+
+
+class RabbitSteps(Blueprint):
+    """What a worker of ours needs of Celery's steps.
+
+    The whole list would add dozens of queues, for messages with a delay, of which we send none.
+    """
+
+    name = "Consumer"
+    default_steps = {  # noqa: RUF012  as Celery has it
+        "celery.worker.consumer.connection:Connection",
+        SlotTasks,
+        "celery.worker.consumer.consumer:Evloop",
+    }
+
+    def shutdown(self, parent: "RabbitConsumer") -> None:
+        self.send_all(parent, "shutdown")
+
+
+class RabbitConsumer(BuildConsumer):
+    """A `BuildConsumer` for RabbitMQ."""
+
+    Blueprint = RabbitSteps
+    connection: Connection
+    hub: Any
+    initial_prefetch_count: int
+    task_consumer: SlotConsumer
