@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.contract import queue as wire
+from app.contract.status import Status
 from chaos import processes
 from chaos.plan import Fault, FaultKind
 from chaos.proxy import FaultProxy
@@ -191,7 +192,8 @@ class Faults:
             for message in purged:
                 build_id = build_of(json.loads(message))
                 seen = self._witness.sights[build_id]
-                done.hit[build_id] = seen[-1].attempt if seen else 0
+                if seen and seen[-1].status is Status.QUEUED:  # else a copy that nobody needs
+                    done.hit[build_id] = seen[-1].attempt
 
     async def _duplicate(self, done: Done) -> None:
         """Deliver messages again: of builds that wait, that run, and that are over."""

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr
 
 from app.contract.environment import FromEnvironment, HttpUrl, SettingsError, Words
+from app.contract.queue import BROKERS
 
 _PROTOCOLS: Final = {"https", "ssh", "http", "file"}
-_BROKERS: Final = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -40,8 +40,8 @@ def _check_api_url(url: str) -> None:
 
 def _check_broker(url: str, name: str) -> None:
     """What Celery can speak. The URL is not shown: it may hold a password."""
-    if urlsplit(url).scheme not in _BROKERS:
-        raise SettingsError(f"{name}: must be a URL that begins with {', '.join(_BROKERS)}")
+    if urlsplit(url).scheme not in BROKERS:
+        raise SettingsError(f"{name}: must be a URL that begins with {', '.join(BROKERS)}")
 
 
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]

@@ -12,7 +12,7 @@ RUN_BUILD: Final = "baton.run_build"  #: task name; its one argument is the buil
 QUEUE_ARGUMENTS: Final = {"x-queue-type": "quorum"}
 
 #: The schemes of a broker's URL: it alone says what the broker is.
-BROKERS: Final = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
+BROKERS: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps", "pyamqp")
 
 #: The message header that carries the build token. Never in args or kwargs: those are shown by
 #: `inspect`, events, DEBUG logs and result backends; a header of our own is shown by none of them.

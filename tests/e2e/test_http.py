@@ -1,11 +1,14 @@
 """The API's manners: limits, methods, CORS, documents."""
 
+import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import redis
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from app.builds.store import keys
 from tests.e2e.user import User, steps
 from tests.stack import Stack
 
@@ -35,6 +38,24 @@ def code(answer: httpx.Response) -> str:
     return kind.removeprefix("urn:baton:problem:")
 
 
+@pytest.fixture(autouse=True)
+def documented(ann: User) -> None:
+    """Whatever these tests hear from a path of the OpenAPI document, it says so there."""
+    described = httpx.get(f"{ann.stack.api_url}/openapi.json").json()["paths"]
+
+    def check(answer: httpx.Response) -> None:
+        for path, item in described.items():
+            pattern = re.sub(r"{\w+}", "[^/]+", path)
+            operation = item.get(answer.request.method.lower())
+            if operation and re.fullmatch(pattern, answer.request.url.path):
+                said = operation["responses"].get(str(answer.status_code))
+                assert said, f"{answer.request.method} {path} does not document {answer}"
+                media_type = answer.headers["content-type"].partition(";")[0]
+                assert media_type in said["content"]
+
+    ann.http.event_hooks["response"].append(check)
+
+
 def test_a_body_over_the_limit_is_refused_announced_or_not(ann: User) -> None:
     large = b'{"steps": [' + b" " * 5000 + b"]}"
     headers = {"Content-Type": "application/json"}
@@ -57,7 +78,7 @@ def test_only_json_is_read(ann: User) -> None:
 
 
 def test_an_unusable_idempotency_key_is_refused(ann: User) -> None:
-    for key in (b"", b"x" * 256, "schlüssel".encode(), b"a b"):
+    for key in (b"", b"x" * 256, "schlüssel".encode(), b"a b", b'"half'):
         headers: dict[bytes, bytes] = {b"Idempotency-Key": key}
         answer = ann.http.post("/builds", json=steps("true"), headers=headers)
         assert (answer.status_code, code(answer)) == (400, "bad-request"), key
@@ -72,6 +93,31 @@ def test_wrong_methods_and_paths_are_named(ann: User) -> None:
         assert (missing.status_code, code(missing)) == (404, "not-found")
 
 
+def test_a_method_from_another_protocol_is_answered_like_others(ann: User) -> None:
+    answer = ann.http.request("PROPFIND", "/builds", headers={"Origin": SPA})
+    assert (answer.status_code, code(answer)) == (405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    assert answer.headers["access-control-allow-origin"] == SPA
+
+
+@pytest.mark.parametrize("host", ["[", "a/b?c", "x:y"])
+def test_a_host_that_is_none_changes_no_answer(ann: User, host: str) -> None:
+    answer = ann.http.get("/builds/x%20y", headers={"Host": host})
+    assert (answer.status_code, code(answer)) == (404, "not-found")
+    assert answer.json()["instance"] == "/builds/x%20y"
+
+
+def test_a_record_that_cannot_be_read_is_our_fault_not_the_callers(ann: User) -> None:
+    build_id = ann.submit(steps("true"))
+    with redis.Redis.from_url(ann.stack.redis.url) as store:
+        store.hset(keys.build(build_id), "spec", '{"secret": 1}')
+        answer = ann.http.get(f"/builds/{build_id}", headers={"Origin": SPA})
+        store.delete(keys.build(build_id))
+    assert (answer.status_code, code(answer)) == (500, "internal-error")
+    assert "secret" not in answer.text
+    assert answer.headers["access-control-allow-origin"] == SPA
+
+
 @pytest.mark.parametrize("build_id", ["x", "bld_" + "0" * 26, "bld_%00", "..%2f", "é"])
 def test_a_build_that_is_none_is_not_found(ann: User, build_id: str) -> None:
     answer = ann.http.get(f"/builds/{build_id}")
@@ -79,7 +125,8 @@ def test_a_build_that_is_none_is_not_found(ann: User, build_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "limit=x", "limit=-1", "limit=", "limit=٣", "status=done"]
+    "query",
+    ["limit=0", "limit=101", "limit=x", "limit=-1", "limit=", "limit=٣", "status=done", "cursor=x"],
 )
 def test_a_wrong_query_is_refused(ann: User, query: str) -> None:
     answer = ann.http.get(f"/builds?{query}")
@@ -112,6 +159,9 @@ def test_the_openapi_document_is_valid_and_whole(ann: User) -> None:
     calls = {(m.upper(), path) for path, item in document["paths"].items() for m in item}
     assert ("PATCH", "/builds/{build_id}/log") in calls
     assert len(calls) == 16
+    append = document["paths"]["/builds/{build_id}/log"]["patch"]
+    required = {each["name"] for each in append["parameters"] if each["required"]}
+    assert required == {"build_id", "Baton-Lease", "Content-Range"}
     submit = document["paths"]["/builds"]["post"]
     assert submit["security"] == [{"user": ["create:builds"]}]
     assert {"202", "401", "403", "413", "422"} <= set(submit["responses"])
@@ -124,6 +174,7 @@ def test_metadata_says_where_tokens_come_from(ann: User) -> None:
     url = challenge.partition('resource_metadata="')[2].partition('"')[0]
     metadata = httpx.get(url).json()
     assert metadata["resource"] == stack.api_url
+    assert httpx.get(f"{url}/elsewhere").status_code == 404  # RFC 9728 §3.3: another resource
     assert metadata["authorization_servers"] == [stack.issuer_url]
     assert "update:builds" in metadata["scopes_supported"]
     assert httpx.get(f"{stack.api_url}/.well-known/jwks.json").json() == {"keys": []}

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,7 +166,19 @@ def sandbox(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def worker_of(stack: Stack, broker_url: str, sandbox: str, canary: str, *, user: str) -> Part:
+@pytest.fixture
+def shims() -> Iterator[Path]:
+    """What redis-py misses in Python 3.11.2, which Debian 12 has."""
+    folder = Path(tempfile.mkdtemp(prefix="baton-test-"))
+    folder.chmod(0o755)
+    (folder / "async_timeout.py").write_text("from asyncio import timeout as timeout\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def worker_of(
+    stack: Stack, broker_url: str, sandbox: str, canary: str, *, user: str, shims: Path
+) -> Part:
     """A worker, not started yet, with a secret in its broker's URL and one in its environment.
 
     `user` is "root's" (or whoever the tests run as), or "the builds'": unprivileged, the one as
@@ -181,7 +194,7 @@ def worker_of(stack: Stack, broker_url: str, sandbox: str, canary: str, *, user:
     part.stop()
     part.log.unlink()
     if user == "the builds'" and os.geteuid() == 0:
-        part.env["PYTHONPATH"] = f"{REPOSITORY}:{sysconfig.get_path('purelib')}"
+        part.env["PYTHONPATH"] = f"{REPOSITORY}:{sysconfig.get_path('purelib')}:{shims}"
         become = [
             needs("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--",
         ]  # fmt: skip
@@ -189,9 +202,13 @@ def worker_of(stack: Stack, broker_url: str, sandbox: str, canary: str, *, user:
     return part
 
 
+#: Started by root, any interpreter starts; but can it, in its new role, start another?
+TRIAL = "import redis, subprocess, sys, worker.tasks; subprocess.run([sys.executable, '-V'])"
+
+
 def python_with_our_packages(become: list[str], env: dict[str, str]) -> str:
     for python in filter(None, (sys.executable, shutil.which("python3", path="/usr/bin"))):
-        trial = [*become, python, "-P", "-c", "import worker.tasks"]
+        trial = [*become, python, "-P", "-c", TRIAL]
         if subprocess.run(trial, check=False, env=env, cwd="/", capture_output=True).returncode:
             continue
         return python
@@ -210,10 +227,10 @@ def running(part: Part) -> Iterator[Part]:
 
 @pytest.mark.parametrize("user", ["root's", "the builds'"])
 def test_a_build_that_looks_everywhere_finds_nothing(
-    stack: Stack, ann: User, broker: Broker, sandbox: str, user: str
+    stack: Stack, ann: User, broker: Broker, sandbox: str, user: str, shims: Path
 ) -> None:
     url, canary = broker.with_password(stack.redis.url), secrets.token_hex(16)
-    worker = worker_of(stack, url, sandbox, canary, user=user)
+    worker = worker_of(stack, url, sandbox, canary, user=user, shims=shims)
     hunts = [ann.submit(steps(script)) for script in (HUNT_PROCESSES, HUNT_FILES)]
     wanted = Secrets(
         {

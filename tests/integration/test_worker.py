@@ -308,9 +308,7 @@ def send_oddities(broker_url: str, token: str) -> None:
     with Celery(broker=broker_url, set_as_current=False) as celery:
 
         def send(task: str, args: list[Any], headers: dict[str, str], **more: Any) -> None:
-            celery.send_task(
-                task, args=args, headers=headers, queue=QUEUE, ignore_result=True, **more
-            )
+            celery.send_task(task, args, headers=headers, queue=QUEUE, **more)
 
         send(RUN_BUILD, ["bld_tokenless"], {})
         send(RUN_BUILD, ["bld_strange"], {TOKEN_HEADER: f"{token}\r\nX-More: 1"})
@@ -351,10 +349,8 @@ def test_arguments_of_a_newer_api_are_ignored(scene: Scene) -> None:
     scene.worker()
     build = scene.double.builds["bld_new"] = Build(["true"])
     with Celery(broker=scene.redis.url, set_as_current=False) as celery:
-        celery.send_task(
-            RUN_BUILD, args=["bld_new", "more"], kwargs={"priority": 3}, queue=QUEUE,
-            headers={TOKEN_HEADER: token_of("bld_new")},
-        )  # fmt: skip
+        headers = {TOKEN_HEADER: token_of("bld_new")}
+        celery.send_task(RUN_BUILD, ["bld_new", "more"], {"x": 3}, queue=QUEUE, headers=headers)
     assert ended(build)["status"] == "succeeded"
 
 

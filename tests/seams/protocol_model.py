@@ -1,7 +1,8 @@
 """What the store's scripts must do, said once more in plain Python: one build at a time, no Redis.
 
-Times are seconds of the model's own clock, which moves only by jumps of whole tens. Every period
-ends in a five, so that the seconds which a test really takes never decide what is overdue.
+Times are seconds of the model's own clock, which moves only by jumps of whole thousands. Every
+period is half a thousand off, so that the seconds which a test really takes, on however slow a
+machine, never decide what is overdue.
 """
 
 from dataclasses import dataclass, field
@@ -10,8 +11,8 @@ from app.builds import errors
 from app.builds.store.redis import Taken
 from app.contract.status import Status
 
-HOLD, QUEUE_TTL, LEASE, TIMEOUT, AFTER_TIMEOUT = 65, 605, 35, 60, 65
-MAX_WAIT, RETENTION, DELAY = 3605, 7205, 15
+HOLD, QUEUE_TTL, LEASE, TIMEOUT, AFTER_TIMEOUT = 6500, 60500, 3500, 6000, 6500
+MAX_WAIT, RETENTION, DELAY = 360500, 720500, 1500
 WINDOW, USER_LIMIT, MAX_ATTEMPTS, LOG_LIMIT = 3, 2, 2, 12
 
 Refusal = type[errors.BuildError] | None
@@ -200,7 +201,7 @@ class Model:
     def next_due(self) -> int:
         """Seconds until the next thing is overdue; 0 when nothing will be."""
         times = [t for b in self.builds.values() for t in b.due.values() if t > self.now]
-        return min(times, default=self.now - 5) + 5 - self.now
+        return min(times, default=self.now - 500) + 500 - self.now
 
     def expire(self, *, hold: bool) -> None:
         for build in self._overdue("delayed"):
