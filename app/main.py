@@ -255,6 +255,7 @@ async def _lifespan(
         tokens = _tokens(settings, http, signing_keys)
         store = BuildStore(redis)
         changes = Changes(news)
+        app.state.end_streams = changes.stop
         app.state.parts = _parts(settings, problems, store, changes, queue, tokens)
         background = [
             asyncio.create_task(_keep_running(run), name=name)

@@ -48,6 +48,12 @@ class Changes:
         self._redis = redis
         self._bells: defaultdict[str, set[Bell]] = defaultdict(set)
         self.work = Bell()
+        self.stopping = False
+
+    def stop(self) -> None:
+        """This process is about to end: whoever waits for news of a build shall go."""
+        self.stopping = True
+        self._ring_all()
 
     @contextmanager
     def watch(self, build_id: str) -> Iterator[Bell]:

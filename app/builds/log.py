@@ -40,11 +40,11 @@ class LogReader:
     async def follow(self, build_id: str, start: int, *, until: float) -> AsyncIterator[bytes]:
         """The bytes from `start` on as they come, until the build ends or the time `until`.
 
-        `until` is in seconds since 1970: a stream ends with the token that opened it. An outage of
-        the store makes the stream wait, not end.
+        `until` is in seconds since 1970: a stream ends with the token that opened it, and when this
+        process is told to end. An outage of the store makes the stream wait, not end.
         """
         with self._changes.watch(build_id) as bell:
-            while time.time() < until:
+            while time.time() < until and not self._changes.stopping:
                 try:
                     _, status, length = await self._store.log_state(build_id)
                     # Status and length were read together: at a final status the log is complete.

@@ -86,11 +86,20 @@ def _serve(app: Starlette, host: str, port: int, *, level: str, access_log: bool
         timeout_graceful_shutdown=_GRACE,
         ws="none",
     )
-    _Server(config).run()
+    _Server(config, app).run()
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             log.info("listening on http://%s:%d", self.config.host, self.config.port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # An application is told only after its last answer, and a followed log has no end.
+        getattr(self._app.state, "end_streams", lambda: None)()
+        await super().shutdown(sockets)

@@ -5,6 +5,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.user import User, steps
+from tests.stack import Stack
 
 LOG: Final = b"==> step 0\n0123456789\n"
 SIZE: Final = len(LOG)
@@ -83,3 +84,12 @@ def test_what_is_followed_has_no_end_yet(ann: User) -> None:
         assert whole.status_code == 200
         assert next(whole.iter_bytes()).startswith(LOG)
     ann.cancel(build_id)
+
+
+def test_followers_are_sent_away_in_good_order_when_the_api_stops(own: Stack) -> None:
+    with User(own) as ann:
+        build_id = ann.submit(steps("true"))  # waits: there is no worker
+        with ann.http.stream("GET", f"/builds/{build_id}/log?follow=1") as answer:
+            own.api.stop()
+            assert answer.read() == b""  # the end of a chunked body, not a broken connection
+    assert "Traceback" not in own.api.output()
