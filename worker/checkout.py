@@ -34,7 +34,7 @@ cat > "$GIT_CONFIG_GLOBAL" <<'END'
 [init]
 	defaultBranch = main
 END
-git init --quiet .
+git init --quiet ${OBJECT_FORMAT:+"--object-format=$OBJECT_FORMAT"} .
 git remote add origin "$SOURCE_URL"
 if [ -z "$SOURCE_SHA" ]; then
   git fetch --quiet --no-tags --depth 1 origin -- "${SOURCE_REF:-HEAD}"
@@ -56,6 +56,7 @@ rm -f "$GIT_CONFIG_GLOBAL"
 git rev-parse --verify HEAD
 """
 
+_SHA256: Final = 64  #: hex digits
 _COMMIT: Final = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\n\Z")
 _TELLING: Final = re.compile(
     r"^(?:fatal|error|ssh|remote|Host key|Permission denied)\b.*", re.MULTILINE
@@ -136,6 +137,8 @@ class Checkout:
             "SOURCE_URL": source.git,
             "SOURCE_REF": source.ref or "",
             "SOURCE_SHA": source.sha or "",
+            # git's own default for all others, so that a git without SHA-256 serves them.
+            "OBJECT_FORMAT": "sha256" if source.sha and len(source.sha) == _SHA256 else "",
         }
 
 

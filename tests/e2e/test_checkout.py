@@ -1,5 +1,6 @@
 """Checking out: what git servers give, and what a hostile repository tries, in both sandboxes."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,16 @@ def test_a_commit_behind_the_tip_comes_shallow_where_the_server_allows_it(scene:
     build = scene.build(url, "cat version; git rev-list --count HEAD", sha=first)
     assert (build["status"], build["commit"]) == ("succeeded", first)
     assert build["text"].endswith("first1\n")
+
+
+def test_a_commit_of_a_sha256_repository_is_found(scene: Scene) -> None:
+    repository = scene.repository("site")
+    shutil.rmtree(repository.path / ".git")
+    repository.git("init", "--quiet", "--initial-branch=main", "--object-format=sha256")
+    commit = repository.commit(version="first")
+    assert len(commit) == 64
+    build = scene.build(scene.server.url("site"), "cat version", sha=commit)
+    assert (build["status"], build["commit"]) == ("succeeded", commit)
 
 
 def test_a_commit_that_no_branch_has_is_named(scene: Scene) -> None:
