@@ -45,6 +45,11 @@ class RedisProcess:
         except redis.exceptions.RedisError:
             return False
 
+    def send(self, what: signal.Signals) -> None:
+        """SIGSTOP freezes it with its connections open."""
+        assert self._process
+        self._process.send_signal(what)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(how)

@@ -19,11 +19,11 @@ from app.contract import paths
 from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.runs import (
     LEASE_HEADER,
+    Appended,
     Claim,
     ClaimRequest,
     Directive,
     Handback,
-    LogEnd,
     Message,
     Progress,
     Result,
@@ -82,10 +82,6 @@ class Noise(RunError):
     def __init__(self, detail: str, retry_after: float = 0.0) -> None:
         self.retry_after = retry_after
         super().__init__(detail)
-
-
-class Appended(LogEnd, Directive):
-    """The answer to a log append."""
 
 
 class RunApi:

@@ -327,6 +327,8 @@ def test_no_token_is_kept_or_said_anywhere(
     assert wanted.found_in(broker.content()) == []
     for part in stack._parts:
         assert wanted.found_in(part.output()) == [], part.name
+        # Nor was any to be taken out of the worker's lines.
+        assert "[token]" not in part.output(), part.name
     for build_id in runs.values():
         assert wanted.found_in(ann.http.get(f"/builds/{build_id}").content) == []
         assert wanted.found_in(ann.http.get(f"/builds/{build_id}/log").content) == []

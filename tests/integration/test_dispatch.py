@@ -206,7 +206,8 @@ async def test_what_was_taken_is_seen_through_when_dispatch_is_stopped(scene: Sc
         while not scene.provider.asked:
             await asyncio.sleep(0.02)
     scene.dispatching.cancel()
-    await asyncio.sleep(0)
+    await asyncio.wait({scene.dispatching}, timeout=0.2)
+    assert not scene.dispatching.done()
     scene.provider.open.set()
     await asyncio.gather(scene.dispatching, return_exceptions=True)
     assert scene.broker.sent == [build_id]

@@ -3,8 +3,8 @@
 import tempfile
 import time
 
-from app.contract.runs import Directive
-from worker.api_client import Appended, RunApi, SendFrom
+from app.contract.runs import Appended, Directive
+from worker.api_client import RunApi, SendFrom
 from worker.errors import LeaseLost
 from worker.logs import LogShipper, LogSpool
 

@@ -139,6 +139,14 @@ def test_what_was_written_before_the_disk_was_full_is_kept() -> None:
     assert last == kept[990:1010]
 
 
+@pytest.mark.parametrize("limit", [1001, 1030, 1050, 1100])
+def test_a_full_disk_near_the_limit_stays_within_it(limit: int) -> None:
+    with spool_of(limit) as spool, files_at_most(1000):
+        spool.append(b"a" * 2000)
+        assert len(content(spool)) == spool.size <= limit
+        assert content(spool).startswith(b"a" * 900)
+
+
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
     """Writing beyond `size` fails with EFBIG: Python ignores SIGXFSZ."""

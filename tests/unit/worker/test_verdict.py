@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, Problem
-from app.contract.runs import Claim, Directive
-from worker.api_client import Appended, InvalidToken, LogIsFull, Noise, SendFrom, verdict
+from app.contract.runs import Appended, Claim, Directive
+from worker.api_client import InvalidToken, LogIsFull, Noise, SendFrom, verdict
 from worker.errors import LeaseLost, RunError
 
 JSON = "application/json"

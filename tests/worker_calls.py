@@ -1,0 +1,73 @@
+"""The parts of a worker that speak to the API, each started and stopped by itself."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.contract.runs import ClaimRequest, Progress, Result
+from app.contract.status import Status
+from tests.api_double import BUILD, LEASE, TOKEN
+from worker.api_client import RunApi
+from worker.heartbeat import Heartbeat, Orders
+from worker.logs import LogShipper, LogSpool
+
+
+@contextmanager
+def api_at(url: str, *, key_patience: float = 30) -> Iterator[RunApi]:
+    api = RunApi(api_url=url, build_id=BUILD, token=TOKEN, key_patience=key_patience)
+    try:
+        yield api
+    finally:
+        api.close()
+
+
+def claimed(api: RunApi) -> None:
+    claim = api.claim(ClaimRequest(nonce="n" * 16, worker="test"), deadline=soon())
+    assert claim.lease_id == LEASE
+
+
+def soon(seconds: float = 20) -> float:
+    return time.monotonic() + seconds
+
+
+@dataclass
+class Shipping:
+    spool: LogSpool
+    shipper: LogShipper
+    orders: Orders
+
+
+@contextmanager
+def shipping(api: RunApi, *, offset: int = 0, limit: int = 10**6) -> Iterator[Shipping]:
+    orders = Orders()
+    with tempfile.TemporaryFile() as file:
+        spool = LogSpool(file, limit)
+        shipper = LogShipper(
+            spool=spool, api=api, offset=offset, heard=orders.heard, lost=orders.lose
+        )
+        shipper.start()
+        try:
+            yield Shipping(spool, shipper, orders)
+        finally:
+            shipper.stop()
+
+
+@contextmanager
+def beating(api: RunApi, orders: Orders, lease_seconds: float = 0.6) -> Iterator[Heartbeat]:
+    heartbeat = Heartbeat(
+        api=api, orders=orders, lease_seconds=lease_seconds, progress=lambda: Progress(steps=[])
+    )
+    heartbeat.start()
+    try:
+        yield heartbeat
+    finally:
+        heartbeat.stop()
+
+
+def result_for(log: bytes, length: int) -> Result:
+    return Result(
+        status=Status.SUCCEEDED, log_length=length, log_sha256=hashlib.sha256(log).hexdigest()
+    )
