@@ -8,8 +8,7 @@ nonce that there ever was. After every step, all of Redis is compared with the m
 
 import asyncio
 import os
-import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -31,13 +30,11 @@ from app.builds.store.redis import Finish, Taken
 from app.contract.status import Status
 from tests.redis_process import RedisProcess
 from tests.seams import protocol_model as model
-from tests.seams.protocol_model import Model, ModelBuild, Refusal
+from tests.seams.protocol_contents import check_contents
+from tests.seams.protocol_model import Model, Refusal
 
 EXAMPLES = int(os.environ.get("BATON_MODEL_EXAMPLES", "0"))
-#: Seconds by which a time in Redis may differ from the model's, on a slow machine.
-SLACK = 450
 TIMED = ("delayed", "waiting", "dispatched", "leases", "deadlines", "ended")
-AGAIN = re.compile(rb"\n\[attempt \d+ ended: [^\n]+; the build starts again\]\n\Z")
 
 #: With characters that mean something in keys.
 OWNERS = ("auth0|ann", "b:queued", "}{c* ")
@@ -52,12 +49,16 @@ def test_the_scripts_keep_to_the_model(redis: RedisProcess) -> None:
     with asyncio.Runner() as runner, Redis.from_url(redis.url) as client:
 
         class Here(Story):
-            run, store, raw = runner.run, BuildStore(connect(redis.url)), client
+            run, store, raw = (
+                runner.get_loop().run_until_complete,
+                BuildStore(connect(redis.url)),
+                client,
+            )
 
         run_state_machine_as_test(
             Here,
             settings=settings(
-                max_examples=EXAMPLES or 50,
+                max_examples=EXAMPLES or 60,
                 stateful_step_count=80,
                 derandomize=not EXAMPLES,
                 deadline=None,
@@ -370,78 +371,4 @@ class Story(RuleBasedStateMachine):
 
     @invariant()
     def redis_holds_what_the_model_says(self) -> None:
-        found = _contents(self.raw)
-        found.pop("turn", None)
-        turns = {owner.decode() for owner in found.pop("turns", {})}
-        waiting = {build.owner for build in self._model.builds.values() if build.in_queue}
-        assert self._model.eligible().keys() <= turns <= waiting
-        for name in [name for name in found if name.startswith("idempotency:")]:
-            assert self.raw.pttl(keys.PREFIX + name) > 0
-            del found[name]
-
-        expected: dict[str, set[str]] = {}
-        for build in self._model.builds.values():
-            self._check(build, found)
-            for name in _memberships(build):
-                expected.setdefault(name, set()).add(build.id)
-        # Every set holds exactly the builds that belong there, and there is nothing else.
-        assert {
-            name: {member.decode() for member in members} for name, members in found.items()
-        } == expected
-
-    def _check(self, build: ModelBuild, found: dict[str, Any]) -> None:
-        record = found.pop(f"build:{build.id}")
-        log = found.pop(f"log:{build.id}", b"")
-        if build.again:
-            assert log.startswith(build.log) and AGAIN.fullmatch(log, len(build.log))
-            build.log, build.again = log, False
-        assert log == build.log
-        assert record[b"status"].decode() == build.status
-        assert record[b"owner"].decode() == build.owner
-        assert int(record.get(b"attempt", 0)) == build.attempt
-        assert _text(record, b"lease_id") == build.lease_id
-        assert _text(record, b"phase") == build.phase
-        assert _text(record, b"take") == (str(build.take) if build.take else None)
-        assert (b"cancel_at" in record) == build.cancel
-        if build.status.final:  # and so it stays, to the letter
-            assert self._ended.setdefault(build.id, record) == record
-        now = self.raw.time()
-        for name, until in build.due.items():
-            score = found[name][build.id.encode()]
-            left = score / 1000 - now[0] - now[1] / 1e6
-            assert abs(left - (until - self._model.now)) < SLACK, name
-
-
-def _text(record: dict[bytes, bytes], name: bytes) -> str | None:
-    return record[name].decode() if name in record else None
-
-
-def _memberships(build: ModelBuild) -> Iterator[str]:
-    yield f"index:{build.owner}:all"
-    yield f"index:{build.owner}:{build.status}"
-    if build.in_queue:
-        yield f"queue:{build.owner}"
-    if build.active:
-        yield f"active:{build.owner}"
-    yield from build.due
-
-
-def _contents(raw: "Redis") -> dict[str, Any]:
-    """All of Redis, by the keys' names behind the prefix."""
-    names: list[Any] = list(raw.keys("*"))
-    pipe = raw.pipeline(transaction=False)
-    for name in names:
-        kind = name.removeprefix(keys.PREFIX.encode()).partition(b":")[0]
-        if kind in {b"build", b"idempotency"}:
-            pipe.hgetall(name)
-        elif kind in {b"log", b"turn"}:
-            pipe.get(name)
-        elif kind == b"active":
-            pipe.smembers(name)
-        else:
-            pipe.zrange(name, 0, -1, withscores=True)
-    values = pipe.execute() if names else []
-    return {
-        name.decode().removeprefix(keys.PREFIX): dict(value) if isinstance(value, list) else value
-        for name, value in zip(names, values, strict=True)
-    }
+        check_contents(self._model, self.raw, self._ended)

@@ -1,0 +1,100 @@
+"""All of Redis compared with the model: what has to be there, and that there is nothing else."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from redis import Redis
+
+from app.builds.store import keys
+from tests.seams.protocol_model import Model, ModelBuild
+
+#: Seconds by which a time in Redis may differ from the model's, on a slow machine.
+SLACK = 450
+AGAIN = re.compile(rb"\n\[attempt \d+ ended: [^\n]+; the build starts again\]\n\Z")
+
+
+def check_contents(model: Model, raw: "Redis", ended: dict[str, dict[bytes, bytes]]) -> None:
+    """`ended` keeps the records of builds that have ended, as they were when first seen."""
+    seconds, microseconds = raw.time()
+    now = seconds + microseconds / 1e6
+    found = _contents(raw)
+    found.pop("turn", None)
+    turns = {owner.decode() for owner in found.pop("turns", {})}
+    waiting = {build.owner for build in model.builds.values() if build.in_queue}
+    assert model.eligible().keys() <= turns <= waiting
+    for name in [name for name in found if name.startswith("idempotency:")]:
+        assert raw.pttl(keys.PREFIX + name) > 0
+        del found[name]
+
+    expected: dict[str, set[str]] = {}
+    for build in model.builds.values():
+        _check_build(build, now - model.now, found, ended)
+        for name in _memberships(build):
+            expected.setdefault(name, set()).add(build.id)
+    # Every set holds exactly the builds that belong there, and there is nothing else.
+    assert {
+        name: {member.decode() for member in members} for name, members in found.items()
+    } == expected
+
+
+def _check_build(
+    build: ModelBuild,
+    began: float,
+    found: dict[str, Any],
+    ended: dict[str, dict[bytes, bytes]],
+) -> None:
+    """`began`: the store's time at the model's zero, in seconds since 1970."""
+    record = found.pop(f"build:{build.id}")
+    log = found.pop(f"log:{build.id}", b"")
+    if build.again:
+        assert log.startswith(build.log) and AGAIN.fullmatch(log, len(build.log))
+        build.log, build.again = log, False
+    assert log == build.log
+    assert record[b"status"].decode() == build.status
+    assert record[b"owner"].decode() == build.owner
+    assert int(record.get(b"attempt", 0)) == build.attempt
+    assert _text(record, b"lease_id") == build.lease_id
+    assert _text(record, b"phase") == build.phase
+    assert _text(record, b"take") == (str(build.take) if build.take else None)
+    assert (b"cancel_at" in record) == build.cancel
+    if build.status.final:  # and so it stays, to the letter
+        assert ended.setdefault(build.id, record) == record
+    for name, until in build.due.items():
+        score = found[name][build.id.encode()]
+        assert abs(score / 1000 - began - until) < SLACK, name
+
+
+def _text(record: dict[bytes, bytes], name: bytes) -> str | None:
+    return record[name].decode() if name in record else None
+
+
+def _memberships(build: ModelBuild) -> Iterator[str]:
+    yield f"index:{build.owner}:all"
+    yield f"index:{build.owner}:{build.status}"
+    if build.in_queue:
+        yield f"queue:{build.owner}"
+    if build.active:
+        yield f"active:{build.owner}"
+    yield from build.due
+
+
+def _contents(raw: "Redis") -> dict[str, Any]:
+    """All of Redis, by the keys' names behind the prefix."""
+    names: list[Any] = list(raw.keys("*"))
+    pipe = raw.pipeline(transaction=False)
+    for name in names:
+        kind = name.removeprefix(keys.PREFIX.encode()).partition(b":")[0]
+        if kind in {b"build", b"idempotency"}:
+            pipe.hgetall(name)
+        elif kind in {b"log", b"turn"}:
+            pipe.get(name)
+        elif kind == b"active":
+            pipe.smembers(name)
+        else:
+            pipe.zrange(name, 0, -1, withscores=True)
+    values = pipe.execute() if names else []
+    return {
+        name.decode().removeprefix(keys.PREFIX): dict(value) if isinstance(value, list) else value
+        for name, value in zip(names, values, strict=True)
+    }
