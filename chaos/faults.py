@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -28,6 +30,10 @@ from tests.stack import Part
 _LATEST: Final = 8
 _ANY: Final = 4
 _RETRY: Final = 0.05  #: seconds
+_START: Final = 60.0  #: seconds in which a part that was started again has to work
+_STOP: Final = 15.0  #: seconds in which a part that was told to stop has to
+_FIRST_LOOK: Final = 1.0
+_WORKS: Final = re.compile(r"ready\.|listening on")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -38,20 +44,24 @@ class Done:
     at: float  #: monotonic
     #: Builds that it hit, and in which attempt they were.
     hit: dict[str, int] = field(default_factory=dict)
-    #: Seconds until a build that was submitted right after it had ended; None: never seen.
-    canary: float | None = None
+    canary: str = ""  #: the build that was submitted right after it
 
     def recovery(self, witness: Witness) -> float:
-        """Seconds until the last of what it hit went on; infinite when something never did."""
+        """Seconds until the canary had ended, and the last of what was hit went on; infinite when
+        something never did."""
         moments = [
-            witness.went_on(build_id, attempt, self.at) for build_id, attempt in self.hit.items()
+            witness.ended_at(self.canary),
+            *(witness.went_on(each, attempt, self.at) for each, attempt in self.hit.items()),
         ]
-        seconds = [float("inf") if each is None else each - self.at for each in moments]
-        return max([*seconds, float("inf") if self.canary is None else self.canary])
+        return max(float("inf") if each is None else each - self.at for each in moments)
 
 
 class Faults:
-    """Does one fault at a time to each part; several parts may suffer at once."""
+    """Does one fault at a time to each part; several parts may suffer at once.
+
+    A part that was started again is left in peace until it works: on a slow machine, there would
+    be nothing but parts that start.
+    """
 
     def __init__(
         self,
@@ -74,8 +84,8 @@ class Faults:
         self._witness = witness
         self._seed = seed
         self._store = Redis.from_url(redis.url, socket_timeout=5)
-        self._locks: dict[str, asyncio.Lock] = {}
-        #: Parts that ended although nobody had told them to.
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: Parts that ended although nobody had told them to, or did not although told; in words.
         self.died: list[str] = []
         self._doing: dict[FaultKind, Callable[[Done], Awaitable[None]]] = {
             FaultKind.KILL_WORKER: lambda done: self._worker(done, signal.SIGKILL),
@@ -98,10 +108,27 @@ class Faults:
         await self._store.aclose()
 
     async def do(self, fault: Fault) -> Done:
-        """Do it, and return when the parts that it took down have been started again."""
-        done = Done(fault=fault, at=time.monotonic())
-        await self._doing[fault.kind](done)
+        """Do it, and return when what it took down works again."""
+        async with self._locks[self._victim(fault)]:
+            done = Done(fault=fault, at=time.monotonic())
+            await self._doing[fault.kind](done)
         return done
+
+    def _victim(self, fault: Fault) -> str:
+        """What may suffer one fault at a time."""
+        match fault.kind:
+            case FaultKind.KILL_API | FaultKind.RESTART_API:
+                return self._replicas[fault.target].name
+            case FaultKind.KILL_REDIS | FaultKind.RESTART_REDIS:
+                return "redis"
+            case FaultKind.RESTART_ISSUER:
+                return "issuer"
+            case FaultKind.PURGE_QUEUE | FaultKind.DUPLICATE_MESSAGES:
+                return "queue"
+            case FaultKind.BLACKOUT:
+                return "proxy"
+            case _:
+                return self._workers[fault.target].name
 
     async def keep_every_write(self) -> None:
         """Have Redis answer only what is on disk: what it confirmed survives a kill -9."""
@@ -113,17 +140,27 @@ class Faults:
             else:
                 return
 
-    def _lock(self, name: str) -> asyncio.Lock:
-        return self._locks.setdefault(name, asyncio.Lock())
-
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
 
     async def _restart(self, part: Part, how: signal.Signals, down: float) -> None:
-        async with self._lock(part.name):
-            self.roll_call([part])
-            await asyncio.to_thread(part.stop, how)
-            await asyncio.sleep(down)
-            part.start()
+        self.roll_call([part])
+        told = time.monotonic()
+        await asyncio.to_thread(part.stop, how)
+        if time.monotonic() - told > _STOP:
+            self.died.append(f"{part.name} did not stop within {_STOP:g} s of signal {how}")
+        await asyncio.sleep(down)
+        said = len(part.output())
+        part.start()
+        end = time.monotonic() + _START
+        while True:
+            if _WORKS.search(part.output(), said):
+                break
+            if time.monotonic() > end:
+                self.died.append(f"{part.name} does not work {_START:g} s after its start")
+                break
+            await asyncio.sleep(_RETRY)
+        # Celery gives up when a pool process dies before the first look at the queue.
+        await asyncio.sleep(_FIRST_LOOK)
 
     def roll_call(self, parts: Sequence[Part]) -> None:
         """Note which of these parts have ended by themselves."""
@@ -143,43 +180,34 @@ class Faults:
 
     async def _kill_pool_process(self, done: Done) -> None:
         part = self._workers[done.fault.target]
-        async with self._lock(part.name):
-            pool = processes.children(part.pid)
-            if pool:
-                victim = Random(f"{self._seed}/{done.fault.number}").choice(pool)
-                running = self._witness.running_on(part.name)
-                done.hit = {
-                    build_id: attempt
-                    for build_id, attempt in running.items()
-                    if self._witness.sights[build_id][-1].worker == f"{part.name}:{victim}"
-                }
-                _signal([victim], signal.SIGKILL)
+        pool = processes.children(part.pid)
+        if pool:
+            victim = Random(f"{self._seed}/{done.fault.number}").choice(pool)
+            done.hit = self._witness.running_on(part.name, victim)
+            _signal([victim], signal.SIGKILL)
 
     async def _freeze(self, done: Done) -> None:
         """Stop the worker's clock, as a suspended virtual machine does; its builds run on."""
         part = self._workers[done.fault.target]
-        async with self._lock(part.name):
-            frozen = [part.pid, *processes.children(part.pid)]
-            _signal(frozen, signal.SIGSTOP)
-            try:
-                await asyncio.sleep(done.fault.seconds)
-            finally:
-                _signal(frozen, signal.SIGCONT)
+        frozen = [part.pid, *processes.children(part.pid)]
+        _signal(frozen, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(done.fault.seconds)
+        finally:
+            _signal(frozen, signal.SIGCONT)
 
     async def _restart_redis(self, done: Done, how: signal.Signals) -> None:
-        async with self._lock("redis"):
-            await asyncio.to_thread(self._redis.stop, how)
-            await asyncio.sleep(done.fault.seconds)
-            await asyncio.to_thread(self._redis.start)
-            await self.keep_every_write()
+        await asyncio.to_thread(self._redis.stop, how)
+        await asyncio.sleep(done.fault.seconds)
+        await asyncio.to_thread(self._redis.start)
+        await self.keep_every_write()
 
     async def _blackout(self, done: Done) -> None:
-        async with self._lock("proxy"):
-            self._proxy.blackout = True
-            try:
-                await asyncio.sleep(done.fault.seconds)
-            finally:
-                self._proxy.blackout = False
+        self._proxy.blackout = True
+        try:
+            await asyncio.sleep(done.fault.seconds)
+        finally:
+            self._proxy.blackout = False
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,7 @@
 """Keys of store and broker that nothing refers to, or that refer to nothing."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set as AbstractSet
 from typing import Any, Final
 
 from redis import Redis
@@ -17,6 +17,9 @@ _STAYING: Final = frozenset(
         f"_kombu.binding_permanent.{wire.QUEUE}",
     }
 )
+#: Messages that a worker had received and not acknowledged when it was killed; Celery's transport
+#: for Redis keeps them for as long as its visibility timeout is.
+UNACKNOWLEDGED: Final = frozenset({"unacked", "unacked_index"})
 
 
 def kinds(redis: "Redis") -> Counter[str]:
@@ -24,8 +27,9 @@ def kinds(redis: "Redis") -> Counter[str]:
     return Counter(_kind(key) for key in _all(redis))
 
 
-def leftovers(redis: "Redis") -> list[str]:
-    """What is wrong with the keys when every build has ended and no message waits, in words."""
+def leftovers(redis: "Redis", *, besides: AbstractSet[str] = frozenset()) -> list[str]:
+    """What is wrong with the keys when every build has ended and no message waits, in words;
+    `besides` are keys that may be there."""
     ended = _members(redis, f"{keys.PREFIX}ended")
     wrong: Mapping[str, Callable[[str], str | None]] = {
         "build": lambda key: _stray(key, ended),
@@ -39,7 +43,7 @@ def leftovers(redis: "Redis") -> list[str]:
     found = {
         key: wrong[_kind(key)](key) if _kind(key) in wrong else "is still there"
         for key in _all(redis)
-        if key not in _STAYING
+        if key not in _STAYING | besides
     }
     return sorted(f"{key}: {what}" for key, what in found.items() if what)
 

@@ -7,6 +7,7 @@ too, and deletion has to keep up with what comes in. Ends with 1 when something 
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -173,6 +174,7 @@ def main() -> int:
     parser.add_argument("--builds", type=int, default=10_000)
     parser.add_argument("--first", type=int, help="builds before memory counts; default: a tenth")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the parts, too
     first = options.first or max(1, options.builds // 10)
     with tempfile.TemporaryDirectory() as folder:
         outcome = asyncio.run(soak(builds=options.builds, first=first, folder=Path(folder)))

@@ -50,7 +50,7 @@ _GONE: Final = 10.0
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     columns: Sequence[Column]
-    folder: Path | None  #: where the parts' logs are, after a storm that found something
+    folder: Path | None  #: where the parts' logs are, when they were kept
 
     @property
     def clean(self) -> bool:
@@ -63,8 +63,11 @@ def works_in_bubblewrap() -> bool:
     return program is not None and subprocess.run(trial, check=False).returncode == 0
 
 
-async def storm(*, seed: int, seconds: float, builds: int, workers: int) -> Outcome:
-    """Run the storm of `seed`: `seconds` of faults, then as long as the last build takes."""
+async def storm(
+    *, seed: int, seconds: float, builds: int, workers: int, keep: bool = False
+) -> Outcome:
+    """Run the storm of `seed`: `seconds` of faults, then as long as the last build takes. What the
+    parts said is kept when something was found, and with `keep` in any case."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     run = secrets.randbelow(10**6)
     # No more messages than there are slots: who submits next must not wait behind a heap of them.
@@ -73,7 +76,7 @@ async def storm(*, seed: int, seconds: float, builds: int, workers: int) -> Outc
         outcome = await Storm(stack, run, seed, seconds, builds, workers).to_the_end()
     left = processes.marked(*_marks(run))
     columns = [*outcome, verdicts.bad("processes left after all parts ended", left)]
-    if any(column.bad for column in columns):
+    if keep or any(column.bad for column in columns):
         return Outcome(columns=columns, folder=folder)
     shutil.rmtree(folder)
     return Outcome(columns=columns, folder=None)
@@ -96,13 +99,13 @@ class Storm:
 
     async def to_the_end(self) -> list[Column]:
         async with self._parts() as (proxy, tap, witness, users, faults):
-            done = await self._rage(users, witness, faults)
+            done = await self._rage(users, faults)
             await self._drain(users, witness)
             proxy.harmless = True
             await asyncio.sleep(_LATE)
             left = await self._processes_left()
             with Redis.from_url(self._stack.redis.url) as redis:
-                keys = leftovers.leftovers(redis)
+                keys = leftovers.leftovers(redis, besides=leftovers.UNACKNOWLEDGED)
             loot = await steal(proxy.url, tap.tokens, proxy.leases)
             await witness.look_last()
             return [
@@ -112,7 +115,7 @@ class Storm:
                 verdicts.bad("keys left behind", keys),
                 *self._of_tokens(loot, witness),
                 verdicts.bad("answers without excuse", users.tally.surprises),
-                verdicts.bad("parts that ended by themselves", faults.died),
+                verdicts.bad("parts that died or would not stop", faults.died),
                 verdicts.good("calls harmed", _counted(proxy)),
                 *verdicts.of_faults(done, witness),
             ]
@@ -154,14 +157,15 @@ class Storm:
             )
             closing.push_async_callback(faults.close)
             await faults.keep_every_write()
-            watching = [asyncio.create_task(each) for each in (witness.run(), tap.run())]
+            watching = asyncio.create_task(witness.run())
+            tapping = asyncio.create_task(tap.run())
             try:
                 yield proxy, tap, witness, users, faults
             finally:
                 faults.roll_call([stack.issuer, stack.api, other, *workers])
-                for task in watching:
-                    task.cancel()
-                await asyncio.gather(*watching, return_exceptions=True)
+                witness.stop()
+                tapping.cancel()
+                await asyncio.gather(watching, tapping, return_exceptions=True)
 
     async def _worker(self, number: int, api_url: str) -> Part:
         """The last one builds in bubblewrap, where that works."""
@@ -176,7 +180,7 @@ class Storm:
             lambda: self._stack.worker(concurrency=_CONCURRENCY, **settings)
         )
 
-    async def _rage(self, users: Users, witness: Witness, faults: Faults) -> list[Done]:
+    async def _rage(self, users: Users, faults: Faults) -> list[Done]:
         """All that the plan holds; returns when each fault was done and each build submitted."""
         begun = time.monotonic()
 
@@ -186,9 +190,7 @@ class Storm:
         async def fault(each: Fault) -> Done:
             await at(each.at)
             done = await faults.do(each)
-            build_id = await users.submit(canary(len(self._plan.jobs) + each.number))
-            if await _ended({build_id}, witness, _DRAIN):
-                done.canary = time.monotonic() - done.at
+            done.canary = await users.submit(canary(len(self._plan.jobs) + each.number))
             return done
 
         async def life(job: Job) -> None:
@@ -197,10 +199,11 @@ class Storm:
 
         lives = [asyncio.create_task(life(job)) for job in self._plan.jobs]
         done = await asyncio.gather(*map(fault, self._plan.faults))
-        _, late = await asyncio.wait(lives, timeout=_DRAIN)
+        over, late = await asyncio.wait(lives, timeout=_DRAIN)
         for task in late:
             task.cancel()
-        await asyncio.gather(*lives)
+            users.tally.surprises.append("a user is still waiting")
+        await asyncio.gather(*over)
         return done
 
     @staticmethod

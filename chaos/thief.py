@@ -54,7 +54,7 @@ async def steal(url: str, tokens: Mapping[str, set[str]], leases: Mapping[str, s
         async def one(build_id: str, token: str) -> None:
             async with slots:
                 loot.tried += 1
-                for lease in leases.get(build_id) or {"no-lease-was-seen"}:
+                for lease in list(leases.get(build_id, [])) or ["no-lease-was-seen"]:
                     for method, path, rest in _calls(build_id):
                         more = {"Authorization": f"Bearer {token}", LEASE_HEADER: lease}
                         headers = rest.get("headers", {}) | more

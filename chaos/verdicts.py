@@ -116,20 +116,20 @@ def _log_faults(
 def of_faults(done: Sequence[Done], witness: Witness) -> Iterator[Column]:
     """The columns about recovery, one for each kind of fault and the worst of all."""
     kinds = Counter(each.fault.kind for each in done)
-    worst: dict[FaultKind, float] = {}
-    for each in done:
-        seconds = each.recovery(witness)
-        worst[each.fault.kind] = max(seconds, worst.get(each.fault.kind, 0.0))
+    slowest = sorted(done, key=lambda each: each.recovery(witness))
+    worst = {each.fault.kind: each.recovery(witness) for each in slowest}
     yield good("faults", len(done))
     for kind in FaultKind:
         if kind in worst:
             yield good(f"  {kind}", f"{kinds[kind]} times, recovered in {worst[kind]:.1f} s")
-    yield bad(
-        "faults without recovery",
-        [
-            f"{each.fault.kind} at {each.fault.at:.1f} s"
-            for each in done
-            if each.recovery(witness) == float("inf")
-        ],
+    never = [each for each in done if each.recovery(witness) == float("inf")]
+    yield bad("faults without recovery", [_words(each) for each in never])
+    last = f": {_words(slowest[-1])}" if slowest else ""
+    yield good(
+        "worst time from fault to recovery", f"{max(worst.values(), default=0.0):.1f} s{last}"
     )
-    yield good("worst time from fault to recovery", f"{max(worst.values(), default=0.0):.1f} s")
+
+
+def _words(done: Done) -> str:
+    hit = f", which hit {', '.join(done.hit)}" if done.hit else ""
+    return f"{done.fault.kind} at {done.fault.at:.1f} s{hit}, canary {done.canary}"

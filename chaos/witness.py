@@ -50,6 +50,7 @@ class Witness:
     def __init__(self, url: str) -> None:
         self._redis = Redis.from_url(url, socket_timeout=5)
         self._rung: set[str] = set()
+        self._stopped = False
         self.watched: set[str] = set()
         #: Each change of status, attempt or worker that was seen, by build.
         self.sights: defaultdict[str, list[Sight]] = defaultdict(list)
@@ -59,20 +60,24 @@ class Witness:
         self.changed: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Watch until cancelled; an outage of Redis is waited for."""
+        """Watch until `stop`; an outage of Redis is waited for."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             tasks.create_task(self._look_around())
+
+    def stop(self) -> None:
+        """Not by cancelling: Python 3.11's `wait_for`, in Redis' client, may swallow that."""
+        self._stopped = True
 
     async def close(self) -> None:
         await self._redis.aclose()
 
     async def _listen(self) -> None:
-        while True:
+        while not self._stopped:
             with contextlib.suppress(RedisError, OSError):
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(keys.CHANGED)
-                    while True:
+                    while not self._stopped:
                         message = await pubsub.get_message(timeout=1)
                         if message is not None:
                             self._rung.add(message["data"].decode())
@@ -80,7 +85,7 @@ class Witness:
 
     async def _look_around(self) -> None:
         everything = 0.0
-        while True:
+        while not self._stopped:
             ids, self._rung = self._rung, set()
             if time.monotonic() >= everything:
                 ids |= self.watched
@@ -139,13 +144,18 @@ class Witness:
             if (await self._redis.get(keys.log(build_id)) or b"") != end.log:
                 self.changed.setdefault(build_id, "the log's bytes changed after the end")
 
-    def running_on(self, worker: str) -> dict[str, int]:
-        """Builds that were last seen to run on a worker, with their attempts."""
+    def running_on(self, worker: str, pid: int | None = None) -> dict[str, int]:
+        """Builds that were last seen to run on a worker, or in one process of it, with their
+        attempts."""
         return {
             build_id: seen[-1].attempt
             for build_id, seen in self.sights.items()
-            if seen[-1].status is Status.RUNNING and seen[-1].worker.startswith(f"{worker}:")
+            if seen[-1].status is Status.RUNNING and _is_on(seen[-1].worker, worker, pid)
         }
+
+    def ended_at(self, build_id: str) -> float | None:
+        """When a build was first seen to have ended."""
+        return self.sights[build_id][-1].at if build_id in self.ends else None
 
     def went_on(self, build_id: str, attempt: int, since: float) -> float | None:
         """When a build was seen to have ended, or to run in an attempt after `attempt`."""
@@ -192,6 +202,11 @@ class BrokerTap:
             self.messages.setdefault(message["properties"]["delivery_tag"], message)
             if token:
                 self.tokens[build_of(message)].add(token)
+
+
+def _is_on(recorded: str, worker: str, pid: int | None) -> bool:
+    name, _, process = recorded.rpartition(":")
+    return name == worker and pid in {None, int(process)}
 
 
 def build_of(message: dict[str, Any]) -> str:
