@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Final
 
-from app.contract.runs import Claim, ClaimRequest, Directive, Progress, Result, StepReport
+from app.contract.runs import (
+    MAX_TEXT,
+    Claim,
+    ClaimRequest,
+    Directive,
+    Progress,
+    Result,
+    StepReport,
+)
 from app.contract.spec import Step
 from app.contract.status import Reason, Status, StepStatus
 from worker.api_client import RunApi, SendFrom
@@ -47,6 +55,9 @@ _HAND_BACK: Final = 10.0
 _DRAIN: Final = 10.0
 #: Seconds before a result goes out again whose log the API did not have in full.
 _AGAIN: Final = 0.2
+#: Seconds at the end of the report window that are the result's alone, a quarter of it at most.
+_LAST_WORDS: Final = 60.0
+_LOG_CUT: Final = "the end of the log could not be delivered"
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -308,8 +319,14 @@ class Run:
         return Progress(steps=list(self._steps), commit=self._commit)
 
     def _report(self, status: Status, reason: Reason | None, message: str | None) -> None:
-        """Deliver log and result. Raises `LeaseLost`, `ReportImpossible`."""
-        deadline = time.monotonic() + self._claim.report_window
+        """Deliver log and result. Raises `LeaseLost`, `ReportImpossible`.
+
+        Something in between may refuse a piece of the log for what stands in it. Towards the end of
+        the window the result goes without what follows that piece, and says so.
+        """
+        window = self._claim.report_window
+        deadline = time.monotonic() + window
+        log_deadline = deadline - min(_LAST_WORDS, window / 4)
         steps = [
             step.model_copy(update={"status": StepStatus.SKIPPED})
             if step.status is StepStatus.PENDING
@@ -317,12 +334,12 @@ class Run:
             for step in self._steps
         ]
         while True:
-            self._flush(deadline)
+            said = message if self._flush(log_deadline) else _and(message, _LOG_CUT)
             length = self._shipper.position
             result = Result(
                 status=status,
                 reason=reason,
-                message=message[:2000] if message else None,
+                message=said[:MAX_TEXT] if said else None,
                 steps=steps,
                 commit=self._commit,
                 log_length=self._claim.log_offset + length,
@@ -347,13 +364,20 @@ class Run:
         else:
             log.info("handed back")
 
-    def _flush(self, deadline: float) -> None:
+    def _flush(self, deadline: float) -> bool:
+        """Whether the API has all of the log. Raises `LeaseLost`."""
         try:
             self._shipper.flush(deadline)
-        except ReportImpossible:
+        except ReportImpossible as error:
             if self._orders.lost:
                 raise self._orders.lost from None
-            raise
+            log.warning("%s: the result goes without its end", error)
+            return False
+        return True
+
+
+def _and(message: str | None, more: str) -> str:
+    return f"{message}; {more}" if message else more
 
 
 def _status(error: RunError) -> tuple[Status, Reason]:

@@ -35,7 +35,9 @@ LEASE_HEADER: Final = "Baton-Lease"
 MAX_LOG_CHUNK: Final = 256 * 1024
 
 Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
-Text = Annotated[str, StringConstraints(max_length=2000)]
+#: Characters of a result's message.
+MAX_TEXT: Final = 2000
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 #: No truth values, no text: `strict`.
 Offset = Annotated[int, Field(ge=0, le=2**53, strict=True)]
 

@@ -116,6 +116,24 @@ def test_a_lost_lease_ends_the_build_and_reports_nothing(
     assert double.result is None
 
 
+def test_a_piece_of_the_log_that_something_refuses_does_not_cost_the_result(
+    double: Double, url: str, sandbox: Sandbox
+) -> None:
+    """A firewall for web applications takes what a compiler prints for an attack."""
+
+    async def wall(_: Double, __: Request, body: bytes) -> Response | None:
+        return Response("blocked", 403, media_type="text/plain") if b"passwd" in body else None
+
+    double.claim_more = {"report_window": 4}
+    double.scripts = ("echo begun; sleep 1; echo /etc/passwd; exit 3",)
+    double.always = wall
+    run(url, sandbox)
+    assert ended(double) == ("failed", "step_failed")
+    assert double.result
+    assert double.result["message"].endswith("; the end of the log could not be delivered")
+    assert bytes(double.log) == b"==> step 0\nbegun\n"
+
+
 def test_a_worker_whose_disk_is_full_claims_nothing(
     double: Double, url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
