@@ -15,8 +15,6 @@ SEED = 2026
 async def test_nothing_is_lost_doubled_or_left_behind_in_a_storm() -> None:
     again = f"python -m chaos --seed {SEED} --seconds 15 --builds 40 --workers 2"
     outcome = await storm(seed=SEED, seconds=15, builds=40, workers=2)
-    print(again)
-    print(table(outcome.columns))
     assert outcome.clean, f"{again}\n{table(outcome.columns)}\nlogs: {outcome.folder}"
 
 
