@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,52 +18,49 @@ from starlette.responses import Response
 
 from app.api import openapi
 from app.api.guard import Guard
+from app.api.headers import SecurityHeaders
 from app.api.health import CachedCheck
 from app.api.operation import Operation, routes
 from app.api.parts import Parts, parts
 from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
 from app.builds.changes import Changes
-from app.builds.dispatch import Dispatcher, DispatchRules, Mint
-from app.builds.errors import MintFailed
+from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules
 from app.builds.log import LogReader
-from app.builds.model import Ticket
 from app.builds.queue import BuildQueue, CeleryQueue
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, connect
 from app.builds.watch import Watch, WatchRules
 from app.contract import paths, scopes
-from app.contract.builds import TokenFacts
 from app.contract.problems import Code
-from app.contract.status import Reason
 from app.issuer.application import create_issuer as create_issuer_from_config
 from app.issuer.config import IssuerConfig
 from app.settings import IssuerSettings, Settings, SettingsError
-from app.tokens.errors import KeyFileError, MintError, ProviderUnavailable, TooShort
-from app.tokens.jwks import JwksCache
+from app.tokens.errors import KeyFileError
 from app.tokens.lifetime import DISPATCH_MARGIN, redelivery_after
-from app.tokens.minting import MintRequest, TokenMinter
-from app.tokens.minting.client_credentials import ClientCredentialsMinter
-from app.tokens.minting.local import LocalMinter, SigningKey
-from app.tokens.verifier import Policy, TrustedIssuer, Verifier
+from app.tokens.minting.local import SigningKey
+from app.trust import Tokens, make_tokens, mint_with, signing_keys
 
 log = logging.getLogger(__name__)
 
 #: Seconds before a background task that failed unforeseen is started again.
 _RESTART: Final = 1.0
 
+#: Seconds that a background task has to end; dispatch may see through what it has begun.
+_STOP: Final = LAST_ORDERS + 1
+
 
 def create_app(settings: Settings) -> Starlette:
     """The API. Raises `SettingsError` when a file that the settings name cannot be used.
 
     Connections are opened, and dispatch and watch run, while its lifespan lasts."""
-    keys = _signing_keys(settings)
+    keys = signing_keys(settings)
     problems = Problems(metadata_url=_metadata_url(settings.api_url))
     app = Starlette(
         routes=routes(_operations(settings.api_url)),
         middleware=_middleware(settings),
         lifespan=lambda app: _lifespan(app, settings, problems, keys),
-        exception_handlers={404: _not_found},
+        exception_handlers={404: _not_found, Exception: _unforeseen},
     )
     app.router.redirect_slashes = False
     app.state.openapi = openapi.document(
@@ -73,7 +68,7 @@ def create_app(settings: Settings) -> Starlette:
         api_url=settings.api_url,
         openid_configuration=_openid_configuration(settings),
     )
-    return app
+    return _with_security_headers(app, settings.api_url)
 
 
 def create_issuer(settings: IssuerSettings) -> Starlette:
@@ -91,13 +86,27 @@ def create_issuer(settings: IssuerSettings) -> Starlette:
             key_dir=settings.issuer_key_dir,
             mint_token_lifetime=settings.issuer_mint_lifetime,
         )
-        return create_issuer_from_config(config)
+        app = create_issuer_from_config(config)
     except (ValueError, KeyFileError) as error:
         raise SettingsError(f"the embedded issuer cannot start: {error}") from None
+    return _with_security_headers(app, settings.issuer)
+
+
+def _with_security_headers(app: Starlette, url: str) -> Starlette:
+    """Outside of Starlette's own middleware, whose answers to failures need them, too."""
+    https = urlsplit(url).scheme == "https"
+    app.middleware_stack = SecurityHeaders(app.build_middleware_stack(), https=https)
+    return app
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
     error = ApiError(Code.NOT_FOUND, "there is nothing at this path")
+    return parts(request).problems.response(error, request)
+
+
+async def _unforeseen(request: Request, _: Exception) -> Response:
+    """What failed outside of every endpoint's door; it is raised again, and the server logs it."""
+    error = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
     return parts(request).problems.response(error, request)
 
 
@@ -137,122 +146,22 @@ def _openid_configuration(settings: Settings) -> str:
     return settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
 
 
-# ── tokens ────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Tokens:
-    verifier: Verifier
-    minter: TokenMinter
-    keys: JwksCache
-    published: Mapping[str, Any]
-
-
-def _signing_keys(settings: Settings) -> list[SigningKey]:
-    """The keys of the `local` minter. Raises `SettingsError`."""
-    if settings.minter != "local":
-        return []
-    try:
-        return [SigningKey.load_or_create(Path(path)) for path in settings.mint_key_file]
-    except KeyFileError as error:
-        raise SettingsError(f"BATON_MINT_KEY_FILE: {error}") from None
-
-
-def _tokens(
-    settings: Settings, http: httpx.AsyncClient, signing_keys: Sequence[SigningKey]
-) -> _Tokens:
-    keys = JwksCache(settings.keys_url, http, frozenset(settings.algorithms))
-    issuers = [
-        TrustedIssuer(issuer=settings.issuer, keys=keys, algorithms=frozenset(settings.algorithms))
-    ]
-    local: LocalMinter | None = None
-    if settings.minter == "local":
-        local = LocalMinter(
-            keys=signing_keys,
-            issuer=settings.local_issuer,
-            client_id=settings.mint_client_id,
-            audience=settings.build_audience,
-            namespace=settings.claim_namespace,
-        )
-        issuers.append(
-            TrustedIssuer(
-                issuer=settings.local_issuer,
-                keys=local.key_source(),
-                algorithms=frozenset({"ES256", "RS256"}),
-            )
-        )
-    policy = Policy(
-        audience=settings.audience,
-        mint_audience=settings.build_audience,
-        namespace=settings.claim_namespace,
-        minting_clients=frozenset({settings.mint_client_id}),
-        minting_issuers=frozenset({issuers[-1].issuer}),
-        delegated=scopes.DELEGATED,
-        leeway=settings.leeway,
-    )
-    verifier = Verifier(issuers, policy)
-    if local:
-        return _Tokens(verifier=verifier, minter=local, keys=keys, published=local.jwks())
-    secret = settings.mint_client_secret
-    minter = ClientCredentialsMinter(
-        token_url=settings.token_url,
-        client_id=settings.mint_client_id,
-        client_secret=secret.get_secret_value() if secret else "",
-        audience=settings.build_audience,
-        http=http,
-        verifier=verifier,
-        body=settings.mint_body,
-    )
-    return _Tokens(verifier=verifier, minter=minter, keys=keys, published={"keys": []})
-
-
-def _mint(minter: TokenMinter) -> Mint:
-    """What dispatch needs of a minter, in its own words."""
-
-    async def mint(*, user_id: str, build_id: str, lifetime: float) -> Ticket:
-        request = MintRequest(user_id=user_id, build_id=build_id, lifetime=lifetime)
-        try:
-            minted = await minter.mint(request)
-        except ProviderUnavailable as error:
-            raise MintFailed(Reason.NO_TOKEN, str(error), error.retry_after) from error
-        except MintError as error:
-            raise MintFailed(
-                Reason.TOKEN_REFUSED, str(error), others_too=not isinstance(error, TooShort)
-            ) from error
-        facts = minted.facts
-        return Ticket(
-            token=minted.token,
-            token_id=facts.token_id,
-            facts=TokenFacts(
-                issuer=facts.issuer,
-                audience=facts.audience,
-                scope=facts.scope,
-                client_id=facts.client_id,
-                user_id=facts.user_id,
-                build_id=facts.build_id,
-                issued_at=datetime.fromtimestamp(facts.issued_at, UTC),
-                expires_at=datetime.fromtimestamp(facts.expires_at, UTC),
-            ),
-        )
-
-    return mint
-
-
 # ── the running API ───────────────────────────────────────────────────────────────────────────
 
 
 @asynccontextmanager
 async def _lifespan(
-    app: Starlette, settings: Settings, problems: Problems, signing_keys: Sequence[SigningKey]
+    app: Starlette, settings: Settings, problems: Problems, keys: Sequence[SigningKey]
 ) -> AsyncIterator[None]:
     redis = connect(settings.redis_url.get_secret_value())
     news = Redis.from_url(settings.redis_url.get_secret_value())
     queue = CeleryQueue(
         settings.broker,
         redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
+        seal=settings.seal,
     )
     async with httpx.AsyncClient(timeout=10, trust_env=True) as http:
-        tokens = _tokens(settings, http, signing_keys)
+        tokens = make_tokens(settings, http, keys)
         store = BuildStore(redis)
         changes = Changes(news)
         app.state.end_streams = changes.stop
@@ -268,9 +177,7 @@ async def _lifespan(
         try:
             yield
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await _stop(background)
             await tokens.minter.close()
             await tokens.keys.close()
             await queue.close()
@@ -284,7 +191,7 @@ def _parts(
     store: BuildStore,
     changes: Changes,
     queue: BuildQueue,
-    tokens: _Tokens,
+    tokens: Tokens,
 ) -> Parts:
     rules = BuildRules(
         max_build_timeout=settings.max_build_timeout,
@@ -325,12 +232,12 @@ def _parts(
 
 
 def _dispatcher(
-    settings: Settings, store: BuildStore, queue: BuildQueue, tokens: _Tokens, changes: Changes
+    settings: Settings, store: BuildStore, queue: BuildQueue, tokens: Tokens, changes: Changes
 ) -> Dispatcher:
     return Dispatcher(
         store=store,
         queue=queue,
-        mint=_mint(tokens.minter),
+        mint=mint_with(tokens.minter),
         timers=settings.timers,
         rules=DispatchRules(
             window=settings.dispatch_window,
@@ -352,6 +259,15 @@ def _watch(settings: Settings, store: BuildStore) -> Watch:
             retention=settings.retention,
         ),
     )
+
+
+async def _stop(tasks: Collection[asyncio.Task[None]]) -> None:
+    """End tasks that run until cancelled. Once may not do: before Python 3.12, `asyncio.wait_for`,
+    which redis-py uses, swallows a cancel that comes as its own wait ends."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=_STOP)
 
 
 async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:

@@ -34,7 +34,8 @@ class Bell:
     async def wait(self, timeout: float) -> bool:
         """True when it rang within `timeout` seconds."""
         try:
-            await asyncio.wait_for(self._event.wait(), timeout)
+            async with asyncio.timeout(timeout):  # Python 3.11's `wait_for` can swallow a cancel
+                await self._event.wait()
         except TimeoutError:
             return False
         self._event.clear()

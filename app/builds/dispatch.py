@@ -37,7 +37,7 @@ _PAUSE: Final = (1.0, 30.0)
 #: and only an operator can change what comes of it.
 _BUILD_PAUSE: Final = (1.0, 900.0)
 #: Seconds in which what was taken is seen through after the order to stop.
-_LAST_ORDERS: Final = 5.0
+LAST_ORDERS: Final = 5.0
 #: Seconds between tries to record an attempt while the store is away, and how many there are.
 _RECORD_PAUSE: Final = 0.5
 _RECORD_TRIES: Final = 4
@@ -84,7 +84,7 @@ class Dispatcher:
             await self._run(running)
         finally:
             if running:
-                _, late = await asyncio.wait(running, timeout=_LAST_ORDERS)
+                _, late = await asyncio.wait(running, timeout=LAST_ORDERS)
                 for task in late:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
