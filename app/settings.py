@@ -11,10 +11,13 @@ from app.contract.environment import (
     FromEnvironment,
     HttpUrl,
     Port,
+    SealKeys,
     Seconds,
     SettingsError,
     Words,
+    seal_with,
 )
+from app.contract.sealing import Seal
 from app.contract.spec import MAX_SPEC, MAX_TIMEOUT
 from app.tokens.lifetime import Timers, Timing, timers
 
@@ -50,6 +53,11 @@ class Settings(FromEnvironment):
     )
     broker_url: SecretStr | None = Field(
         default=None, description="Celery's broker; default: the same Redis."
+    )
+    message_keys: SealKeys | None = Field(
+        default=None,
+        description="Keys that seal the tokens in messages, the same for API and workers: the "
+        "first seals, each opens (`openssl rand -base64 32 | tr '+/' '-_'` makes one).",
     )
     api_url: HttpUrl = Field(
         default="http://127.0.0.1:8080",
@@ -161,8 +169,8 @@ class Settings(FromEnvironment):
     )
     development: bool = Field(
         default=False,
-        description="Set by `baton dev`: allows plain http to other hosts (API), and `auto` to "
-        "fall back to `process` (worker).",
+        description="Set by `baton dev`: allows plain http to other hosts (API), `auto` to "
+        "fall back to `process` (worker), and no `BATON_MESSAGE_KEYS` (both).",
     )
 
     def check(self) -> None:
@@ -197,6 +205,7 @@ class Settings(FromEnvironment):
                 "BATON_REPORT_WINDOW must be at least BATON_LEASE: a worker that reports late "
                 "would be taken for lost"
             )
+        seal_with(self.message_keys, development=self.development)
         for origin in self.cors_origins:
             parts = urlsplit(origin)
             if not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
@@ -223,6 +232,10 @@ class Settings(FromEnvironment):
     @property
     def broker(self) -> str:
         return (self.broker_url or self.redis_url).get_secret_value()
+
+    @property
+    def seal(self) -> Seal | None:
+        return seal_with(self.message_keys, development=self.development)
 
     @property
     def timing(self) -> Timing:

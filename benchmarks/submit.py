@@ -38,6 +38,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from app.contract.sealing import new_key
 from benchmarks.load import load
 from tests.authority import AUDIENCE, Authority
 from tests.redis_process import RedisProcess, free_port
@@ -114,6 +115,7 @@ def running(name: str, redis_url: str, issuer: str) -> Iterator[int]:
         "BATON_ISSUER": issuer,
         "BATON_AUDIENCE": AUDIENCE,
         "BATON_MINT_CLIENT_SECRET": "secret",
+        "BATON_MESSAGE_KEYS": new_key(),
         "BATON_PORT": str(port),
     }
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

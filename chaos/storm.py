@@ -139,7 +139,7 @@ class Storm:
                 FaultProxy([stack.api_url, other_url], seed=self._seed, lease=_LEASE)
             )
             workers = [await self._worker(number, proxy.url) for number in range(self._workers)]
-            witness, tap = Witness(stack.redis.url), BrokerTap(stack.redis.port)
+            witness, tap = Witness(stack.redis.url), BrokerTap(stack.redis.port, stack.seal)
             closing.push_async_callback(witness.close)
             names = (*USERS, CANARY)
             tokens = {name: await asyncio.to_thread(stack.token, name) for name in names}

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from app.builds.store import keys
 from app.contract import queue as wire
+from app.contract.sealing import Seal
 from app.contract.status import Status
 
 #: Seconds between looks at everything, and between tries while Redis is away.
@@ -167,10 +168,12 @@ class Witness:
 
 
 class BrokerTap:
-    """Reads every message that is put into the broker, by MONITOR: all that a thief there has."""
+    """Reads every message that is put into the broker, by MONITOR, as a thief who has the
+    key to the tokens, too."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, seal: Seal) -> None:
         self._port = port
+        self._seal = seal
         self.messages: dict[str, dict[str, Any]] = {}  #: by delivery tag
         #: All tokens that were sent, by build.
         self.tokens: defaultdict[str, set[str]] = defaultdict(set)
@@ -201,7 +204,8 @@ class BrokerTap:
             token = message["headers"].get(wire.TOKEN_HEADER)
             self.messages.setdefault(message["properties"]["delivery_tag"], message)
             if token:
-                self.tokens[build_of(message)].add(token)
+                build_id = build_of(message)
+                self.tokens[build_id].add(self._seal.open(token, purpose=build_id))
 
 
 def _is_on(recorded: str, worker: str, pid: int | None) -> bool:

@@ -11,6 +11,7 @@ from typing import IO, Self
 
 import httpx
 
+from app.contract.sealing import Seal, new_key
 from tests.redis_process import RedisProcess, free_port
 from tests.sign_in import user_token
 from tests.waiting import wait_until
@@ -75,12 +76,15 @@ class Stack:
         self.issuer_url = f"http://127.0.0.1:{free_port()}/"
         self.api_url = f"http://127.0.0.1:{free_port()}"
         self._sandbox = sandbox
+        keys = settings.pop("BATON_MESSAGE_KEYS", new_key())
+        self.seal = Seal(keys.split())
         self._env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("BATON_")},
             **SETTINGS,
             "BATON_ISSUER": self.issuer_url,
             "BATON_AUDIENCE": AUDIENCE,
             "BATON_MINT_CLIENT_SECRET": "the-secret-of-the-tests",
+            "BATON_MESSAGE_KEYS": keys,
             **settings,
         }
         self.issuer = self._part(
@@ -122,6 +126,7 @@ class Stack:
                 "PATH": os.environ["PATH"],
                 "BATON_BROKER_URL": self.redis.url,
                 "BATON_API_URL": self.api_url,
+                "BATON_MESSAGE_KEYS": self._env["BATON_MESSAGE_KEYS"],
                 "BATON_SANDBOX": self._sandbox,
                 "BATON_DEVELOPMENT": "1",
                 "BATON_GIT_PROTOCOLS": "https,ssh,http,file",

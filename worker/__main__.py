@@ -40,7 +40,7 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     app = create_celery(settings)
     worker_shutting_down.connect(lambda **_: tools.shutdown.begin(), weak=False)
-    register(app, tools)
+    register(app, tools, settings.seal)
     worker = app.Worker(
         hostname=f"baton@{settings.worker_name}",
         concurrency=settings.worker_concurrency,

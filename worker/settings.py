@@ -8,8 +8,16 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from app.contract.environment import FromEnvironment, HttpUrl, SettingsError, Words
+from app.contract.environment import (
+    FromEnvironment,
+    HttpUrl,
+    SealKeys,
+    SettingsError,
+    Words,
+    seal_with,
+)
 from app.contract.queue import BROKERS
+from app.contract.sealing import Seal
 
 _PROTOCOLS: Final = {"https", "ssh", "http", "file"}
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
@@ -52,6 +60,10 @@ class WorkerSettings(FromEnvironment):
         default=None, description="Celery's broker; default: `BATON_REDIS_URL`."
     )
     redis_url: SecretStr | None = Field(default=None, description="The broker, if not set apart.")
+    message_keys: SealKeys | None = Field(
+        default=None,
+        description="Keys that open the tokens in messages: the API's.",
+    )
     api_url: HttpUrl = Field(description="Where the worker reaches the API; never in a message.")
     worker_name: str = Field(
         default_factory=lambda: os.uname().nodename,
@@ -121,8 +133,13 @@ class WorkerSettings(FromEnvironment):
             path: Path | None = getattr(self, name)
             if path is not None and not _is_file(path):
                 raise SettingsError(f"BATON_{name.upper()}: there is no file {path} to be read")
+        seal_with(self.message_keys, development=self.development)
         _check_api_url(self.api_url)
         _check_broker(self.broker, "BATON_BROKER_URL" if self.broker_url else "BATON_REDIS_URL")
+
+    @property
+    def seal(self) -> Seal | None:
+        return seal_with(self.message_keys, development=self.development)
 
     @property
     def broker(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeGuard
 from celery import Celery, Task
 
 from app.contract import queue as wire
+from app.contract.sealing import Seal, Unsealable
 from worker.runner import Tools, run_build
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ def _running(build_id: str) -> Iterator[None]:
         _current[0] = "-"
 
 
-def register(app: Celery, tools: Tools) -> None:
-    """Teach `app` the task that runs a build with `tools`."""
+def register(app: Celery, tools: Tools, seal: Seal | None) -> None:
+    """Teach `app` the task that runs a build with `tools`; `seal` opens the tokens of messages."""
 
     @app.task(name=wire.RUN_BUILD, bind=True, max_retries=0)
     def run(
@@ -57,6 +58,16 @@ def register(app: Celery, tools: Tools) -> None:
             if more or other:
                 log.warning("unknown arguments ignored: %d", len(more) + len(other))
             token = (self.request.headers or {}).get(wire.TOKEN_HEADER)
+            if seal is not None and isinstance(token, str):
+                try:
+                    token = seal.open(token, purpose=build_id)
+                except Unsealable as error:
+                    log.error(  # noqa: TRY400  no traceback
+                        "a message whose token cannot be opened (%s); dropped: BATON_MESSAGE_KEYS "
+                        "must hold the API's first key",
+                        error,
+                    )
+                    return
             if not _is_token(token):
                 log.error("a message without a token; dropped")
                 return

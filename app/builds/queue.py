@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from app.builds.errors import QueueUnavailable
 from app.builds.model import Timers
 from app.contract import queue as wire
+from app.contract.sealing import Seal
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,12 @@ class BuildQueue(Protocol):
 class CeleryQueue:
     """Sends by task name; knows nothing of the worker's code."""
 
-    def __init__(self, broker_url: str, *, redelivery_after: float) -> None:
-        """`redelivery_after`: seconds before Redis may redeliver what was not acknowledged."""
+    def __init__(
+        self, broker_url: str, *, redelivery_after: float, seal: Seal | None = None
+    ) -> None:
+        """`redelivery_after`: seconds before Redis may redeliver what was not acknowledged; `seal`
+        keeps the tokens from those who can read the broker."""
+        self._seal = seal
         self._amqp = wire.is_amqp(broker_url)
         self._celery = Celery("baton", broker=broker_url, set_as_current=False)
         self._celery.conf.update(
@@ -138,6 +143,7 @@ class CeleryQueue:
         return connection
 
     def _publish(self, connection: Connection, build_id: str, token: str, timers: Timers) -> None:
+        sealed = self._seal.seal(token, purpose=build_id) if self._seal else token
         options: dict[str, Any] = {}
         if self._amqp:
             options = {
@@ -150,7 +156,7 @@ class CeleryQueue:
         self._celery.send_task(
             wire.RUN_BUILD,
             args=[build_id],
-            headers={wire.TOKEN_HEADER: token},
+            headers={wire.TOKEN_HEADER: sealed},
             queue=wire.QUEUE,
             expires=timers.message_expires,
             time_limit=math.ceil(timers.hard_limit),

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from app.cli import store_access
+from app.contract.sealing import new_key
 
 _BYTES: Final = 32  #: of randomness in each secret
 
@@ -32,6 +33,8 @@ def secrets_command(folder: Path, redis: str) -> None:
     \b
     FOLDER/server/mint-client-secret   BATON_MINT_CLIENT_SECRET_FILE of API and issuer
     FOLDER/server/redis-url            BATON_REDIS_URL_FILE of the API
+    FOLDER/server/message-keys         BATON_MESSAGE_KEYS_FILE of the API
+    FOLDER/worker/message-keys         the same, of the workers
     FOLDER/worker/broker-url           BATON_BROKER_URL_FILE of the workers
     FOLDER/redis/users.acl             `aclfile` of Redis: digests of the passwords
 
@@ -45,6 +48,7 @@ def secrets_command(folder: Path, redis: str) -> None:
         client_secret = server / "mint-client-secret"
         if not client_secret.exists():
             _write(client_secret, _fresh(), _OWNER)
+        _shared_keys(server / "message-keys", worker / "message-keys")
         api = _url(server / "redis-url", store_access.API, redis)
         workers = _url(worker / "broker-url", store_access.WORKER, redis)
         lines = (
@@ -63,6 +67,15 @@ def _url(path: Path, user: str, redis: str) -> str:
     password = known or _fresh()
     _write(path, f"redis://{user}:{password}@{redis}/0", _OWNER)
     return password
+
+
+def _shared_keys(path: Path, copy: Path) -> None:
+    """Have the same keys in both files: those of the first, or else new ones."""
+    if not path.exists():
+        _write(path, new_key(), _OWNER)
+    keys = path.read_text(encoding="utf-8").strip()
+    if not copy.exists() or copy.read_text(encoding="utf-8").strip() != keys:
+        _write(copy, keys, _OWNER)
 
 
 def _fresh() -> str:

@@ -17,6 +17,7 @@ from app.cli import store_server
 from app.cli.sign_in import DEFAULT_AUDIENCE
 from app.cli.supervisor import Child, Supervisor
 from app.contract import paths
+from app.contract.sealing import new_key
 
 #: Seconds for a Python server to come up, on a slow and busy machine.
 _START: Final = 60
@@ -80,9 +81,11 @@ class Stack:
         try:
             store, broker = self._start_store()
             secret = secrets.token_urlsafe(32)
+            # Kept, since messages that were waiting at the end are there at the next start.
+            keys = _message_keys(self._place.data)
             self._start_issuer(secret)
-            self._start_api(store, secret)
-            self._start_worker(broker)
+            self._start_api(store, secret, keys)
+            self._start_worker(broker, keys)
         except BaseException:
             self._end()
             raise
@@ -129,7 +132,7 @@ class Stack:
         self._until_ok(child, self.issuer + ".well-known/openid-configuration")
         self._progress("issuer", self.issuer)
 
-    def _start_api(self, store: str, secret: str) -> None:
+    def _start_api(self, store: str, secret: str, keys: str) -> None:
         env = self._env(
             BATON_REDIS_URL=store,
             BATON_API_URL=self.api_url,
@@ -141,6 +144,7 @@ class Stack:
             BATON_MINT_TOKEN_URL=self.issuer + "oauth/token",
             BATON_MINT_CLIENT_SECRET=secret,
         )
+        env.setdefault("BATON_MESSAGE_KEYS", keys)
         workers = self._place.workers
         env.setdefault("BATON_DISPATCH_WINDOW", str(max(_DISPATCH_WINDOW, workers)))
         env.setdefault("BATON_USER_CONCURRENCY", str(max(_USER_CONCURRENCY, workers)))
@@ -148,13 +152,14 @@ class Stack:
         self._until_ok(child, self.api_url + paths.READYZ)
         self._progress("api", self.api_url)
 
-    def _start_worker(self, broker: str) -> None:
+    def _start_worker(self, broker: str, keys: str) -> None:
         own = {
             name: value
             for name, value in self._env().items()
             if not name.startswith(_NOT_FOR_WORKERS)
         }
         own.setdefault("BATON_BROKER_URL", broker)
+        own.setdefault("BATON_MESSAGE_KEYS", keys)
         own.setdefault("BATON_SHUTDOWN_GRACE", "1")  # Ctrl-C means now; the build starts again
         own.setdefault("BATON_GIT_PROTOCOLS", "https,ssh,http,file")
         own["BATON_API_URL"] = self.api_url
@@ -221,6 +226,18 @@ def _locked(data: Path) -> IO[str]:
     lock.write(f"{os.getpid()}\n")
     lock.flush()
     return lock
+
+
+def _message_keys(data: Path) -> str:
+    """The key that seals tokens in messages. Raises `StackError`."""
+    path = data / "message-keys"
+    try:
+        path.touch(mode=0o600)
+        if not path.stat().st_size:
+            path.write_text(new_key() + "\n", encoding="utf-8")
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StackError(f"--data {data}: {error.strerror}") from error
 
 
 def _port(port: int, option: str, *, other_than: int = 0) -> int:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from app.contract.sealing import Seal
 
 PREFIX: Final = "BATON_"
 
@@ -30,7 +32,15 @@ def _http_url(value: object) -> object:
     return value
 
 
+def _keys(value: object) -> object:
+    if isinstance(value, str):
+        Seal(value.replace(",", " ").split())
+    return value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+#: Keys of a `Seal`, with spaces between.
+SealKeys = Annotated[SecretStr, BeforeValidator(_keys)]
 HttpUrl = Annotated[str, BeforeValidator(_http_url)]
 #: A hundred years are a typing error; more does not fit where times are kept.
 MAX_SECONDS: Final = 100 * 366 * 24 * 3600.0
@@ -60,6 +70,18 @@ class FromEnvironment(BaseModel):
 
     def check(self) -> None:
         """Refuse settings that are fine one by one but disagree. Raises `SettingsError`."""
+
+
+def seal_with(keys: SecretStr | None, *, development: bool) -> Seal | None:
+    """What seals tokens in messages; None in development. Raises `SettingsError`."""
+    if keys is not None:
+        return Seal(keys.get_secret_value().replace(",", " ").split())
+    if development:
+        return None
+    raise SettingsError(
+        "BATON_MESSAGE_KEYS is not set: whoever can read the broker would read the tokens that wait "
+        "there. Give API and workers the same key: openssl rand -base64 32 | tr '+/' '-_'"
+    )
 
 
 def _content(variable: str, path: str) -> str:

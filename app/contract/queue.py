@@ -16,6 +16,7 @@ BROKERS: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps", "pyamqp")
 
 #: The message header that carries the build token. Never in args or kwargs: those are shown by
 #: `inspect`, events, DEBUG logs and result backends; a header of our own is shown by none of them.
+#: It is sealed (`sealing.py`, for the build's id) where API and workers share keys.
 TOKEN_HEADER: Final = "baton_token"  # noqa: S105
 
 

@@ -69,6 +69,7 @@ class Broker:
 
     def __init__(self, stack: Stack) -> None:
         self._redis = redis.Redis.from_url(stack.redis.url)
+        self._seal = stack.seal
 
     def close(self) -> None:
         self._redis.close()
@@ -88,7 +89,7 @@ class Broker:
         def found() -> list[str]:
             messages = [json.loads(raw) for raw in self._redis.lrange(QUEUE, 0, -1)]
             return [
-                message["headers"][TOKEN_HEADER]
+                self._seal.open(message["headers"][TOKEN_HEADER], purpose=build_id)
                 for message in messages
                 if build_id in message["headers"]["argsrepr"]
             ]

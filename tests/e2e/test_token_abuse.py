@@ -53,7 +53,9 @@ class Scene:
                 for raw in broker.lrange(QUEUE, 0, -1):
                     message = json.loads(raw)
                     if build_id in message["headers"]["argsrepr"]:
-                        found.setdefault("token", message["headers"][TOKEN_HEADER])  # the newest
+                        sealed = message["headers"][TOKEN_HEADER]
+                        token = self.stack.seal.open(sealed, purpose=build_id)
+                        found.setdefault("token", token)  # the newest
             return "token" in found
 
         wait_until("the build is dispatched", there)

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from app.contract.queue import QUEUE, TOKEN_HEADER
+from app.contract.sealing import Seal, new_key
 from tests.e2e.test_cancel import alive
 from tests.e2e.user import User, steps
 from tests.needs import needs
@@ -174,11 +175,14 @@ def test_a_duplicated_message_runs_nothing_twice(stack: Stack, ann: User, broker
 def test_rubbish_is_dropped_and_the_worker_goes_on(stack: Stack, ann: User, broker: Broker) -> None:
     build_id = ann.submit(steps("echo it ran"))
     message = broker.take(build_id)
-    token = message["headers"][TOKEN_HEADER]
+    token = stack.seal.open(message["headers"][TOKEN_HEADER], purpose=build_id)
     _, *rest = body_of(message)
 
     def with_token(value: Any) -> Message:
         return changed(message, **{TOKEN_HEADER: value})
+
+    def sealed(value: str, purpose: str = build_id) -> str:
+        return stack.seal.seal(value, purpose=purpose)
 
     def with_args(*values: Any, **keywords: Any) -> Message:
         return changed(message, body=[list(values), keywords, *rest[1:]])
@@ -187,9 +191,14 @@ def test_rubbish_is_dropped_and_the_worker_goes_on(stack: Stack, ann: User, brok
         with_token(None),
         with_token(""),
         with_token("rubbish"),
-        with_token(f"{token}\r\nX-Evil: 1"),
-        with_token("é.é.é"),
-        with_token("a." * 20000),
+        with_token(token),
+        with_token(sealed(token, "bld_of_another_name")),
+        with_token(Seal([new_key()]).seal(token, purpose=build_id)),
+        with_token(sealed("")),
+        with_token(sealed("rubbish")),
+        with_token(sealed(f"{token}\r\nX-Evil: 1")),
+        with_token(sealed("é.é.é")),
+        with_token(sealed("a." * 20000)),
         with_token(["a", "list"]),
         with_token({"a": "dict"}),
         with_token(7),
@@ -242,7 +251,9 @@ def test_a_token_for_another_build_runs_nothing(stack: Stack, ann: User, broker:
     first, second = (ann.submit(steps("echo it ran")) for _ in range(2))
     message, other = broker.take(first), broker.take(second)
     with worker_of(stack) as worker:
-        broker.send(changed(message, **{TOKEN_HEADER: other["headers"][TOKEN_HEADER]}))
+        token = stack.seal.open(other["headers"][TOKEN_HEADER], purpose=second)
+        sealed = stack.seal.seal(token, purpose=first)
+        broker.send(changed(message, **{TOKEN_HEADER: sealed}))
         wait_until("it is dropped", lambda: "wrong-build" in worker.output())
         assert [ann.show(each)["status"] for each in (first, second)] == ["queued", "queued"]
         broker.send(message)
@@ -258,8 +269,9 @@ def test_a_forged_token_keeps_no_other_build_waiting(
     """It may be one whose key the API does not know yet; so it is tried for a while."""
     build_id = ann.submit(steps("echo it ran"))
     message = broker.take(build_id)
-    head, payload, signature = message["headers"][TOKEN_HEADER].split(".")
-    forged = f"{head}.{payload}.{signature[::-1]}"
+    token = stack.seal.open(message["headers"][TOKEN_HEADER], purpose=build_id)
+    head, payload, signature = token.split(".")
+    forged = stack.seal.seal(f"{head}.{payload}.{signature[::-1]}", purpose=build_id)
     with worker_of(stack, concurrency=2):
         broker.send(changed(message, **{TOKEN_HEADER: forged}))
         broker.send(message)

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.contract.sealing import new_key
 from app.main import create_app
 from app.settings import Settings
 from tests.authority import AUDIENCE, Authority
@@ -22,6 +23,7 @@ def api(tmp_path: Path) -> Iterator[httpx.Client]:
                 "BATON_ISSUER": authority.issuer,
                 "BATON_AUDIENCE": AUDIENCE,
                 "BATON_MINT_CLIENT_SECRET": "a secret",
+                "BATON_MESSAGE_KEYS": new_key(),
                 "BATON_API_URL": "https://example.com/baton",
             }
         )

@@ -1,6 +1,7 @@
 """The dispatcher on a real Redis, with providers and brokers that fail."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from app.builds.model import Ticket, Timers
 from app.builds.queue import CeleryQueue
 from app.builds.store import BuildStore, connect
 from app.contract.builds import TokenFacts
+from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason
 from app.tokens.lifetime import Timing, timers
 from tests.redis_process import RedisProcess
@@ -286,3 +288,18 @@ async def test_the_token_is_in_the_header_and_nowhere_else_in_the_message(
     assert isinstance(raw, bytes)
     assert raw.count(b"the-token-itself") == 1
     assert b'"baton_token": "the-token-itself"' in raw
+
+
+async def test_who_reads_the_broker_reads_no_token(redis: RedisProcess) -> None:
+    seal = Seal([new_key()])
+    queue = CeleryQueue(redis.url, redelivery_after=100, seal=seal)
+    client = connect(redis.url)
+    await client.flushall()
+    await queue.send("bld_x", "the-token-itself", timers(TIMING, 100))
+    raw = await client.lpop("baton.builds")
+    await queue.close()
+    await client.aclose()
+    assert isinstance(raw, bytes)
+    assert b"the-token-itself" not in raw
+    sealed = json.loads(raw)["headers"]["baton_token"]
+    assert seal.open(sealed, purpose="bld_x") == "the-token-itself"

@@ -14,6 +14,7 @@ NEEDED = {
     "BATON_ISSUER": "https://login.example.com/",
     "BATON_AUDIENCE": "https://builds.example.com/",
     "BATON_MINT_CLIENT_SECRET": "a secret",
+    "BATON_MESSAGE_KEYS": "A" * 43 + "=",
 }
 
 
@@ -37,6 +38,7 @@ def test_a_worker_reads_the_largest_claim() -> None:
         ("BATON_REDIS_URL", "127.0.0.1:6379"),
         ("BATON_REDIS_URL", "https://127.0.0.1:6379"),
         ("BATON_CORS_ORIGINS", "https://"),
+        ("BATON_MESSAGE_KEYS", "too-short"),
     ],
 )
 def test_a_setting_out_of_bounds_stops_the_start(name: str, value: str) -> None:

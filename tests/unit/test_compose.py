@@ -30,13 +30,14 @@ def _variables(text: str) -> set[str]:
     return set(re.findall(r"^ +(BATON_[A-Z_]+):", text, re.MULTILINE))
 
 
-def test_a_worker_is_given_no_secret_but_its_own_brokers_url() -> None:
+def test_a_worker_is_given_no_secret_but_its_brokers_url_and_the_message_key() -> None:
     worker = _service("worker")
     known = {f"BATON_{name.upper()}" for name in READERS["worker"].model_fields}
     assert {name.removesuffix("_FILE") for name in _variables(worker)} <= known
     assert not re.search(r"REDIS_URL|MINT|ISSUER|\*tokens|server-secrets|keys:", worker)
     assert re.findall(rf"{SECRETS}\S*", worker) == [
         f"{SECRETS}worker/broker-url",
+        f"{SECRETS}worker/message-keys",
         f'{SECRETS}worker:ro"]',
     ]
 
@@ -99,7 +100,7 @@ def test_every_secret_that_a_part_reads_is_one_that_is_made(tmp_path: Path) -> N
     result = CliRunner().invoke(baton, ["secrets", "--redis", "redis:6379", str(tmp_path)])
     assert result.exit_code == 0, result.output
     read = re.findall(rf"_FILE: {SECRETS}(\S+)", COMPOSE)
-    assert len(read) == 3
+    assert len(read) == 5
     for name in read:
         assert (tmp_path / name).is_file(), name
     assert (tmp_path / "redis" / "users.acl").is_file()

@@ -11,6 +11,7 @@ GOOD = {
     "BATON_ISSUER": "https://example.auth0.com/",
     "BATON_AUDIENCE": "https://api.example.com/",
     "BATON_MINT_CLIENT_SECRET": "the secret",
+    "BATON_MESSAGE_KEYS": "A" * 43 + "=",
 }
 
 

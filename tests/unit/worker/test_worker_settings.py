@@ -11,6 +11,7 @@ from worker.settings import WorkerSettings
 GOOD = {
     "BATON_BROKER_URL": "redis://:hunter2@localhost/0",
     "BATON_API_URL": "https://builds.example.com",
+    "BATON_MESSAGE_KEYS": "A" * 43 + "=",
 }
 
 
@@ -25,7 +26,8 @@ def test_broker_and_api_are_enough() -> None:
 
 
 def test_the_stores_redis_is_the_broker_where_none_is_set_apart() -> None:
-    environ = {"BATON_REDIS_URL": "redis://store/0", "BATON_API_URL": "http://localhost:1"}
+    environ = {**GOOD, "BATON_REDIS_URL": "redis://store/0"}
+    del environ["BATON_BROKER_URL"]
     assert WorkerSettings.from_env(environ).broker == "redis://store/0"
     assert WorkerSettings.from_env(environ | GOOD).broker == GOOD["BATON_BROKER_URL"]
 
@@ -95,5 +97,6 @@ def test_a_wrong_protocol_is_named_with_those_that_there_are() -> None:
 def test_the_broker_may_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "broker"
     file.write_text("rediss://:from-the-file@redis/0\n")
-    environ = {"BATON_BROKER_URL_FILE": str(file), "BATON_API_URL": GOOD["BATON_API_URL"]}
+    environ = {k: v for k, v in GOOD.items() if k != "BATON_BROKER_URL"}
+    environ |= {"BATON_BROKER_URL_FILE": str(file)}
     assert WorkerSettings.from_env(environ).broker == "rediss://:from-the-file@redis/0"

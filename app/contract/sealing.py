@@ -1,0 +1,53 @@
+"""Keeping a secret where others can read: in the broker, in the store.
+
+Authenticated encryption by Fernet (AES-128-CBC and HMAC-SHA-256, https://github.com/fernet/spec),
+with several keys at once, so that keys can be changed while messages are on their way.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+_PARTS: Final = 2
+
+
+class Unsealable(Exception):
+    """Not sealed with any of our keys, or for another purpose."""
+
+
+def new_key() -> str:
+    """A fresh key: 32 random bytes in base64url."""
+    return Fernet.generate_key().decode()
+
+
+class Seal:
+    """Seals with the first of its keys, opens with each of them."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Raises `ValueError` for no key, or for one that `new_key` did not make."""
+        if not keys:
+            raise ValueError("there is no key")
+        try:
+            self._keys = MultiFernet([Fernet(key) for key in keys])
+        except ValueError:
+            # Without the cause: its text may hold a part of the key.
+            raise ValueError("a key must be 32 bytes in base64url") from None
+
+    def seal(self, secret: str, *, purpose: str) -> str:
+        """`secret`, for whoever has a key and names the same `purpose`: a build's id, say."""
+        return self._keys.encrypt(json.dumps([purpose, secret]).encode()).decode()
+
+    def open(self, sealed: str, *, purpose: str) -> str:
+        """What was sealed. Raises `Unsealable`."""
+        try:
+            content = json.loads(self._keys.decrypt(sealed.encode()))
+        except (InvalidToken, ValueError):
+            raise Unsealable("it is not sealed with a key that is known here") from None
+        if not isinstance(content, list) or len(content) != _PARTS or content[0] != purpose:
+            raise Unsealable("it was sealed for another purpose")
+        secret = content[1]
+        if not isinstance(secret, str):
+            raise Unsealable("it holds no text")
+        return secret
