@@ -10,6 +10,7 @@ import click
 import uvicorn
 from starlette.applications import Starlette
 
+from app.cli.http_protocol import HttpProtocol
 from app.cli.log_format import LogFormat
 from app.cli.privacy import forbid_inspection
 from app.main import create_app, create_issuer
@@ -83,6 +84,7 @@ def _serve(app: Starlette, host: str, port: int, *, level: str, access_log: bool
         log_config=None,
         access_log=access_log,
         server_header=False,
+        http=HttpProtocol,
         timeout_graceful_shutdown=_GRACE,
         ws="none",
     )
