@@ -2,12 +2,11 @@
 FROM python:3.11-slim-bookworm AS install
 WORKDIR /src
 # What Baton is built on, apart from Baton itself: a change of code does not install it again.
-COPY pyproject.toml ./
-RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-      > requirements.txt \
- && python -m venv /opt/baton \
- && /opt/baton/bin/pip install --no-cache-dir --requirement requirements.txt
-COPY README.md ./
+# Each is the one that was locked, byte for byte: `make lock` chooses them.
+COPY requirements.lock ./
+RUN python -m venv /opt/baton \
+ && /opt/baton/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
+COPY pyproject.toml README.md ./
 COPY app app
 COPY worker worker
 # The programs of the virtual environment run without pip.

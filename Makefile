@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint bench chaos soak clean
+.PHONY: help demo dev test lint bench chaos soak lock audit clean
 .DELETE_ON_ERROR:
 
 help: ## Show what there is
@@ -43,6 +43,15 @@ chaos: $(VENV)/.test ## A storm of faults over the real parts; seed=N repeats on
 
 soak: $(VENV)/.test ## 10,000 builds that do nothing: does memory grow, does a key stay?
 	@$(BIN)/python -m chaos.soak
+
+lock: $(VENV)/.python ## Choose anew what the image installs: requirements.lock
+	@$(PIP) install 'uv>=0.9'
+	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock \
+	  --custom-compile-command 'make lock'
+
+audit: ## Known vulnerabilities in requirements.lock
+	@.ci/audit
 
 clean: ## Remove the environment, caches and what `make dev` kept
 	rm -rf $(VENV) .baton build dist *.egg-info .*_cache .hypothesis
