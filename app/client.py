@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.contract import paths
 from app.contract.builds import BuildPage, BuildView
-from app.contract.problems import MEDIA_TYPE, Problem
+from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.spec import BuildSpec
 from app.contract.status import Status
 
@@ -217,8 +217,9 @@ class BatonClient:
                 if answer.is_success:
                     return _parsed(model, answer)
                 pause = next(pauses, None)
-                if pause is None or answer.status_code not in _BUSY:
-                    raise _error(answer)
+                refusal = _error(answer)
+                if pause is None or answer.status_code not in _BUSY or _is_full(refusal):
+                    raise refusal
                 pause = _retry_after(answer, pause)
             self._sleep(pause)
 
@@ -270,6 +271,11 @@ def _error(answer: httpx.Response) -> ClientError:
         except ValidationError:
             pass
     return Unreachable(f"{answer.url} answered {answer.status_code}, and not as the Baton API")
+
+
+def _is_full(refusal: ClientError) -> bool:
+    """Room comes with the user's own builds, which may take long; better say so at once."""
+    return isinstance(refusal, ApiError) and refusal.problem.code is Code.QUEUE_FULL
 
 
 def _retry_after(answer: httpx.Response, otherwise: float) -> float:

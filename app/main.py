@@ -5,10 +5,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
+from limits.aio.storage import RedisStorage
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,30 +17,37 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import openapi
+from app.api import dashboard, openapi
 from app.api.guard import Guard
 from app.api.headers import SecurityHeaders
 from app.api.health import CachedCheck
+from app.api.limits import Limits, Quota, rate
+from app.api.metrics import Metrics
 from app.api.operation import Operation, routes
 from app.api.parts import Parts, parts
 from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
+from app.api.streams import Streams
 from app.builds.changes import Changes
-from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules
+from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
 from app.builds.log import LogReader
 from app.builds.queue import BuildQueue, CeleryQueue
 from app.builds.service import BuildRules, BuildService
-from app.builds.store import BuildStore, connect
+from app.builds.store import BuildStore, KeptStore, WaitReader, connect
+from app.builds.store.counts import CountReader
+from app.builds.store.keys import RATES
+from app.builds.waiting import Waiting, WaitRules
 from app.builds.watch import Watch, WatchRules
-from app.contract import paths, scopes
+from app.contract import dpop, paths, scopes
 from app.contract.problems import Code
 from app.issuer.application import create_issuer as create_issuer_from_config
 from app.issuer.config import IssuerConfig
-from app.settings import IssuerSettings, Settings, SettingsError
+from app.issuer_settings import IssuerSettings
+from app.settings import Settings, SettingsError
+from app.tokens.dpop import ProofChecker
 from app.tokens.errors import KeyFileError
 from app.tokens.lifetime import DISPATCH_MARGIN, redelivery_after
-from app.tokens.minting.local import SigningKey
-from app.trust import Tokens, make_tokens, mint_with, signing_keys
+from app.trust import OwnKeys, Tokens, make_tokens, mint_with, own_keys
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +62,10 @@ def create_app(settings: Settings) -> Starlette:
     """The API. Raises `SettingsError` when a file that the settings name cannot be used.
 
     Connections are opened, and dispatch and watch run, while its lifespan lasts."""
-    keys = signing_keys(settings)
+    keys = own_keys(settings)
     problems = Problems(metadata_url=_metadata_url(settings.api_url))
     app = Starlette(
-        routes=routes(_operations(settings.api_url)),
+        routes=routes([*_operations(settings.api_url), *_dashboard(settings)]),
         middleware=_middleware(settings),
         lifespan=lambda app: _lifespan(app, settings, problems, keys),
         exception_handlers={404: _not_found, Exception: _unforeseen},
@@ -84,6 +92,7 @@ def create_issuer(settings: IssuerSettings) -> Starlette:
             redirect_uris=settings.issuer_redirect_uris,
             allowed_origins=settings.cors_origins,
             key_dir=settings.issuer_key_dir,
+            user_token_lifetime=settings.issuer_user_lifetime,
             mint_token_lifetime=settings.issuer_mint_lifetime,
         )
         app = create_issuer_from_config(config)
@@ -101,6 +110,10 @@ def _with_security_headers(app: Starlette, url: str) -> Starlette:
 
 async def _not_found(request: Request, _: Exception) -> Response:
     error = ApiError(Code.NOT_FOUND, "there is nothing at this path")
+    try:
+        await parts(request).limits.stranger(request)
+    except ApiError as refusal:
+        error = refusal
     return parts(request).problems.response(error, request)
 
 
@@ -118,9 +131,10 @@ def _middleware(settings: Settings) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Range"],
+            allow_headers=["Authorization", "Content-Type", "DPoP", "Idempotency-Key", "Range"],
             expose_headers=[
                 "WWW-Authenticate", "Location", "Link", "Retry-After", "Content-Range",
+                "RateLimit", "RateLimit-Policy",
             ],
             max_age=600,
         )
@@ -142,6 +156,17 @@ def _operations(api_url: str) -> Sequence[Operation]:
     return (*OPERATIONS, replace(own, path=metadata))
 
 
+def _dashboard(settings: Settings) -> Sequence[Operation]:
+    return dashboard.operations(
+        dashboard.SignIn(
+            issuer=settings.issuer,
+            client_id=settings.dashboard_client_id,
+            audience=settings.audience,
+            scope=settings.dashboard_scope,
+        )
+    )
+
+
 def _openid_configuration(settings: Settings) -> str:
     return settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
 
@@ -151,26 +176,34 @@ def _openid_configuration(settings: Settings) -> str:
 
 @asynccontextmanager
 async def _lifespan(
-    app: Starlette, settings: Settings, problems: Problems, keys: Sequence[SigningKey]
+    app: Starlette, settings: Settings, problems: Problems, keys: OwnKeys
 ) -> AsyncIterator[None]:
     redis = connect(settings.redis_url.get_secret_value())
     news = Redis.from_url(settings.redis_url.get_secret_value())
-    queue = CeleryQueue(
-        settings.broker,
-        redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
-        seal=settings.seal,
+    metrics = Metrics(CountReader(redis), provider=settings.minter)
+    queue = metrics.observed_queue(
+        CeleryQueue(
+            settings.broker,
+            redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
+            seal=settings.seal,
+        )
     )
     async with httpx.AsyncClient(timeout=10, trust_env=True) as http:
-        tokens = make_tokens(settings, http, keys)
+        tokens = make_tokens(settings, http, keys, KeptStore(redis))
+        mint = metrics.observed_mint(mint_with(tokens.minter))
         store = BuildStore(redis)
         changes = Changes(news)
         app.state.end_streams = changes.stop
-        app.state.parts = _parts(settings, problems, store, changes, queue, tokens)
+        waiting = Waiting(WaitReader(redis), _wait_rules(settings))
+        limits = _limits(settings, redis)
+        app.state.parts = _parts(
+            settings, problems, store, changes, queue, tokens, waiting, limits, metrics
+        )
         background = [
             asyncio.create_task(_keep_running(run), name=name)
             for name, run in {
                 "news": changes.run,
-                "dispatch": _dispatcher(settings, store, queue, tokens, changes).run,
+                "dispatch": _dispatcher(settings, store, queue, mint, changes).run,
                 "watch": _watch(settings, store).run,
             }.items()
         ]
@@ -192,6 +225,9 @@ def _parts(
     changes: Changes,
     queue: BuildQueue,
     tokens: Tokens,
+    waiting: Waiting,
+    limits: Limits,
+    metrics: Metrics,
 ) -> Parts:
     rules = BuildRules(
         max_build_timeout=settings.max_build_timeout,
@@ -202,6 +238,7 @@ def _parts(
         after_timeout=settings.timers(0).run_limit,
         log_limit=settings.log_limit,
         idempotency_ttl=settings.idempotency_ttl,
+        user_queue=settings.user_queue,
     )
 
     async def keys_ready() -> None:
@@ -210,7 +247,17 @@ def _parts(
 
     return Parts(
         service=BuildService(store=store, logs=LogReader(store, changes), rules=rules),
-        guard=Guard(tokens.verifier),
+        waiting=waiting,
+        guard=Guard(
+            tokens.verifier,
+            ProofChecker([settings.api_url, *settings.dpop_urls], store.first_use),
+            limits,
+            tokens.exchanged,
+        ),
+        limits=limits,
+        streams=Streams(settings.user_streams),
+        metrics=metrics,
+        exchange=tokens.exchange,
         problems=problems,
         max_body=settings.max_body,
         root=urlsplit(settings.api_url).path.rstrip("/"),
@@ -224,6 +271,7 @@ def _parts(
             "resource": settings.api_url,
             "authorization_servers": [settings.issuer],
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": [dpop.ALGORITHM],
             "scopes_supported": [scopes.READ_BUILDS, scopes.CREATE_BUILDS, scopes.UPDATE_BUILDS],
             "resource_name": "Baton",
         },
@@ -231,13 +279,29 @@ def _parts(
     )
 
 
+def _limits(settings: Settings, redis: "Redis") -> Limits:
+    """Quotas that count in the store, over its own connections."""
+    pool: Any = redis.connection_pool  # documented, but its type says otherwise
+    storage = RedisStorage(
+        "async+redis://",  # where that is, the pool knows
+        implementation="redispy",
+        key_prefix=RATES,
+        connection_pool=pool,
+    )
+    users, addresses = rate(settings.rate_per_user), rate(settings.rate_per_address)
+    return Limits(
+        users=Quota("user", users, storage) if users else None,
+        addresses=Quota("address", addresses, storage) if addresses else None,
+    )
+
+
 def _dispatcher(
-    settings: Settings, store: BuildStore, queue: BuildQueue, tokens: Tokens, changes: Changes
+    settings: Settings, store: BuildStore, queue: BuildQueue, mint: Mint, changes: Changes
 ) -> Dispatcher:
     return Dispatcher(
         store=store,
         queue=queue,
-        mint=mint_with(tokens.minter),
+        mint=mint,
         timers=settings.timers,
         rules=DispatchRules(
             window=settings.dispatch_window,
@@ -246,6 +310,14 @@ def _dispatcher(
             leeway=settings.leeway,
         ),
         work=changes.work,
+    )
+
+
+def _wait_rules(settings: Settings) -> WaitRules:
+    return WaitRules(
+        user_limit=settings.user_concurrency,
+        window=settings.dispatch_window,
+        queue_ttl=settings.queue_ttl,
     )
 
 

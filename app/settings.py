@@ -1,47 +1,47 @@
-"""The settings of the server's processes: the API, and the embedded issuer."""
+"""The settings of the API process."""
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
+from app.api.limits import rate
 from app.contract.environment import (
     MAX_SECONDS,
     FromEnvironment,
     HttpUrl,
     Port,
+    RedisUrl,
     SealKeys,
     Seconds,
     SettingsError,
     Words,
+    check_broker,
+    require_https,
     seal_with,
 )
+from app.contract.queue import REDELIVERY, broker_of
 from app.contract.sealing import Seal
 from app.contract.spec import MAX_SPEC, MAX_TIMEOUT
-from app.tokens.lifetime import Timers, Timing, timers
+from app.tokens.lifetime import Timers, Timing, redelivery_after, timers
+from app.tokens.minting.client_authentication import AssertionAlg
+from app.tokens.verifier import Dialect
 
-__all__ = ["IssuerSettings", "Settings", "SettingsError"]
+__all__ = ["Settings", "SettingsError"]
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+#: RFC 7638 with SHA-256, as base64url.
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def _redis_url(value: object) -> object:
-    if isinstance(value, str) and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must be a URL like redis://host:6379/0, rediss://… or unix:///path")
+def _rate(value: str) -> str:
+    rate(value)
     return value
 
 
-RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
-
-
-def _require_https(variable: str, url: str, *, development: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not development:
-        raise SettingsError(
-            f"{variable} must be an https URL: over plain http anyone on the way can forge or read "
-            "tokens (BATON_DEVELOPMENT=1 allows it where that does not matter)"
-        )
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class Settings(FromEnvironment):
@@ -73,6 +73,11 @@ class Settings(FromEnvironment):
     algorithms: Words = Field(
         default=("RS256",), description="Signature algorithms accepted from the issuer."
     )
+    token_dialect: Dialect = Field(
+        default="standard",
+        description="How the issuer writes client and scopes into tokens: `standard` (`client_id` "
+        "or `azp`; `scope`) or `okta` (`cid`; `scp`).",
+    )
     jwks_url: HttpUrl | None = Field(
         default=None, description="The issuer's keys; default: `.well-known/jwks.json` below it."
     )
@@ -85,10 +90,10 @@ class Settings(FromEnvironment):
         default=30, description="Seconds by which clocks may disagree."
     )
 
-    minter: Literal["client_credentials", "local"] = Field(
+    minter: Literal["client_credentials", "token_exchange", "local"] = Field(
         default="client_credentials",
-        description="Where build tokens come from: `client_credentials` (Auth0 and its like) or "
-        "`local` (an own key).",
+        description="Where build tokens come from: `client_credentials` (Auth0 and its like), "
+        "`token_exchange` (RFC 8693) or `local` (an own key); see docs/providers.md.",
     )
     mint_token_url: HttpUrl | None = Field(
         default=None,
@@ -98,10 +103,41 @@ class Settings(FromEnvironment):
         default="baton-api", min_length=1, description="The machine-to-machine client's id."
     )
     mint_client_secret: SecretStr | None = Field(
-        default=None, description="Its secret; needed by `client_credentials`."
+        default=None, description="Its secret, if it authenticates with one."
+    )
+    mint_authentication: Literal["client_secret_post", "client_secret_basic", "private_key_jwt"] = (
+        Field(
+            default="client_secret_post",
+            description="How it authenticates: `client_secret_post`, `client_secret_basic`, or "
+            "`private_key_jwt`, which sends no secret.",
+        )
+    )
+    mint_assertion_key_file: Path | None = Field(
+        default=None,
+        description="PEM file of its private key (RSA or P-256), for `private_key_jwt`.",
+    )
+    mint_assertion_alg: AssertionAlg | None = Field(
+        default=None,
+        description="`RS256`, `PS256` or `ES256`; default: `RS256` or `ES256`, by the key.",
+    )
+    mint_assertion_kid: str | None = Field(
+        default=None,
+        description="The key's id at the provider; default: its RFC 7638 thumbprint.",
+    )
+    mint_assertion_audience: str | None = Field(
+        default=None,
+        description="`aud` of its assertions; default: the issuer. A provider may want its token "
+        "endpoint's URL (Okta).",
+    )
+    mint_target: Literal["audience", "resource"] = Field(
+        default="audience",
+        description="The parameter that names the build tokens' audience: `audience`, or RFC "
+        "8707's `resource`.",
     )
     mint_body: Literal["json", "form"] = Field(
-        default="json", description="How the token request is encoded."
+        default="json",
+        description="How the token request of `client_credentials` is encoded; an exchange is "
+        "always a form.",
     )
     mint_audience: str | None = Field(
         default=None,
@@ -115,6 +151,16 @@ class Settings(FromEnvironment):
         default=(),
         description="PEM files of the `local` minter's keys: the first signs, all verify. A first "
         "one that does not exist is made. Replicas need the same files.",
+    )
+
+    dpop_worker_keys: Words = Field(
+        default=(),
+        description="Thumbprints of the workers' keys (`baton dpop-key` prints one): build tokens "
+        "are bound to the first, and taken from holders of any (RFC 9449); `local` minter only.",
+    )
+    dpop_urls: Words = Field(
+        default=(),
+        description="URLs besides `BATON_API_URL` by which the API is reached, for DPoP proofs.",
     )
 
     queue_ttl: Seconds = Field(
@@ -144,6 +190,30 @@ class Settings(FromEnvironment):
     user_concurrency: Annotated[int, Field(ge=1)] = Field(
         default=4, description="Builds of one user that may be dispatched or running at once."
     )
+    user_queue: Annotated[int, Field(ge=1)] = Field(
+        default=1000, description="Builds that one user may have queued; one more is refused, 429."
+    )
+    user_streams: Annotated[int, Field(ge=1)] = Field(
+        default=100,
+        description="Logs and events that one user may follow at once, of each API process.",
+    )
+    rate_per_user: Rate = Field(
+        default="6000/minute",
+        description="Requests of one user, like `600/minute` (`second`, `hour`, `day`); `0`: no "
+        "limit. See docs/operations.md, Bounds.",
+    )
+    rate_per_address: Rate = Field(
+        default="6000/minute",
+        description="Requests without a valid token from one address; those with one do not count.",
+    )
+    trusted_proxies: Words = Field(
+        default=(),
+        description="Addresses or networks of the proxies before the API, whose `X-Forwarded-For` "
+        "says where a request comes from.",
+    )
+    max_connections: Annotated[int, Field(ge=10, le=100_000)] = Field(
+        default=1000, description="Connections that one API process keeps open at once."
+    )
     dispatch_window: Annotated[int, Field(ge=1)] = Field(
         default=16,
         description="Messages waiting in Celery at most; at least the number of worker processes.",
@@ -167,6 +237,17 @@ class Settings(FromEnvironment):
         default=(),
         description="Origins of the SPAs that may call the API; spaces or commas between.",
     )
+    dashboard_client_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The dashboard's client id at the issuer: a public one (SPA) whose redirect "
+        "URI is the API's URL with a `/` at its end; without it, nobody can sign in there.",
+    )
+    dashboard_scope: str = Field(
+        default="openid profile email read:builds create:builds update:builds",
+        description="What the dashboard asks for; with `offline_access`, it renews its tokens by "
+        "a refresh token where the issuer gives one.",
+    )
     development: bool = Field(
         default=False,
         description="Set by `baton dev`: allows plain http to other hosts (API), `auto` to "
@@ -174,8 +255,8 @@ class Settings(FromEnvironment):
     )
 
     def check(self) -> None:
-        _require_https("BATON_ISSUER", self.issuer, development=self.development)
-        _require_https("BATON_JWKS_URL", self.keys_url, development=self.development)
+        require_https("BATON_ISSUER", self.issuer, development=self.development)
+        require_https("BATON_JWKS_URL", self.keys_url, development=self.development)
         allowed = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"}
         wrong = sorted(set(self.algorithms) - allowed)
         if wrong or not self.algorithms:
@@ -183,13 +264,9 @@ class Settings(FromEnvironment):
                 f"BATON_ALGORITHMS: {', '.join(wrong) or 'nothing'} cannot be allowed; "
                 f"choose from {', '.join(sorted(allowed))}"
             )
-        if self.minter == "client_credentials":
-            if self.mint_client_secret is None:
-                raise SettingsError(
-                    "BATON_MINT_CLIENT_SECRET is not set, and BATON_MINTER=client_credentials "
-                    "needs it"
-                )
-            _require_https("BATON_MINT_TOKEN_URL", self.token_url, development=self.development)
+        if self.minter != "local":
+            self._check_authentication()
+            require_https("BATON_MINT_TOKEN_URL", self.token_url, development=self.development)
         elif not self.mint_key_file:
             raise SettingsError(
                 "BATON_MINT_KEY_FILE is not set, and BATON_MINTER=local needs it: name a file, "
@@ -200,18 +277,85 @@ class Settings(FromEnvironment):
                 "BATON_MINT_ISSUER must differ from BATON_ISSUER: tokens of the two are signed "
                 "with different keys"
             )
+        self._check_dpop()
         if self.report_window < self.lease:
             raise SettingsError(
                 "BATON_REPORT_WINDOW must be at least BATON_LEASE: a worker that reports late "
                 "would be taken for lost"
             )
+        if redelivery_after(self.timing, self.max_build_timeout) > REDELIVERY:
+            raise SettingsError(
+                "BATON_QUEUE_TTL, BATON_MAX_BUILD_TIMEOUT, BATON_KILL_GRACE and "
+                "BATON_REPORT_WINDOW must be less than ten days together: after that, the broker "
+                "gives the message of a worker that has not acknowledged it to another"
+            )
         seal_with(self.message_keys, development=self.development)
+        check_broker(self.broker, "BATON_BROKER_URL")
+        self._check_proxies()
         for origin in self.cors_origins:
             parts = urlsplit(origin)
             if not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
                 raise SettingsError(
                     f"BATON_CORS_ORIGINS: {origin!r} is not an origin like https://app.example.com"
                 )
+
+    def _check_proxies(self) -> None:
+        for each in self.trusted_proxies:
+            try:
+                ip_network(each)
+            except ValueError as error:
+                raise SettingsError(
+                    f"BATON_TRUSTED_PROXIES: {error}; name the proxies' own addresses or networks, "
+                    "like 10.0.0.7 or 10.1.0.0/24: who is trusted chooses the address that counts"
+                ) from None
+
+    def _check_dpop(self) -> None:
+        wrong = [jkt for jkt in self.dpop_worker_keys if not _THUMBPRINT.fullmatch(jkt)]
+        if wrong:
+            raise SettingsError(
+                f"BATON_DPOP_WORKER_KEYS: {wrong[0]!r} is no thumbprint of a key: `baton dpop-key "
+                "FILE` prints the one of the key in a file"
+            )
+        if self.dpop_worker_keys and self.minter != "local":
+            raise SettingsError(
+                "BATON_DPOP_WORKER_KEYS needs BATON_MINTER=local: other providers bind tokens to "
+                "the key of whoever asks for them, which is the API and not the worker"
+            )
+        for url in self.dpop_urls:
+            parts = urlsplit(url)
+            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query:
+                raise SettingsError(f"BATON_DPOP_URLS: {url!r} is not a URL like http://api:8080")
+
+    def _check_authentication(self) -> None:
+        """What the minting client needs at the provider."""
+        if self.mint_authentication == "private_key_jwt":
+            if self.mint_assertion_key_file is None:
+                raise SettingsError(
+                    "BATON_MINT_ASSERTION_KEY_FILE is not set, and "
+                    "BATON_MINT_AUTHENTICATION=private_key_jwt needs it: name the PEM file of the "
+                    "client's private key"
+                )
+            if self.mint_client_secret is not None:
+                raise SettingsError(
+                    "BATON_MINT_CLIENT_SECRET is set, but "
+                    "BATON_MINT_AUTHENTICATION=private_key_jwt does not use it: take it out, here "
+                    "and at the provider"
+                )
+        elif self.mint_client_secret is None:
+            raise SettingsError(
+                f"BATON_MINT_CLIENT_SECRET is not set, and BATON_MINTER={self.minter} with "
+                f"BATON_MINT_AUTHENTICATION={self.mint_authentication} needs it"
+            )
+        elif self.mint_assertion_key_file is not None:
+            raise SettingsError(
+                "BATON_MINT_ASSERTION_KEY_FILE is set, but only "
+                "BATON_MINT_AUTHENTICATION=private_key_jwt uses it"
+            )
+        if self.minter == "token_exchange" and self.message_keys is None:
+            raise SettingsError(
+                "BATON_MESSAGE_KEYS is not set, and BATON_MINTER=token_exchange needs it even in "
+                "development: tokens are kept in the store until dispatch, and only sealed"
+            )
 
     @property
     def keys_url(self) -> str:
@@ -231,7 +375,9 @@ class Settings(FromEnvironment):
 
     @property
     def broker(self) -> str:
-        return (self.broker_url or self.redis_url).get_secret_value()
+        if self.broker_url:
+            return self.broker_url.get_secret_value()
+        return broker_of(self.redis_url.get_secret_value())
 
     @property
     def seal(self) -> Seal | None:
@@ -248,35 +394,3 @@ class Settings(FromEnvironment):
 
     def timers(self, build_timeout: float) -> Timers:
         return timers(self.timing, build_timeout)
-
-
-class IssuerSettings(FromEnvironment):
-    """The settings of the embedded issuer, which stands in for Auth0 on a laptop."""
-
-    issuer: HttpUrl = Field(
-        default="http://127.0.0.1:8081/",
-        description="`iss` of its tokens, and where it is reached.",
-    )
-    issuer_host: str = Field(default="127.0.0.1", description="Address that it listens on.")
-    issuer_port: Port = Field(default=8081, description="Port that it listens on.")
-    issuer_key_dir: Path | None = Field(
-        default=None, description="Where its signing keys are kept; default: only in memory."
-    )
-    audience: str = Field(min_length=1, description="The API's identifier.")
-    mint_audience: str | None = Field(default=None, description="`aud` of build tokens.")
-    claim_namespace: str = Field(
-        default="https://example.com/", min_length=1, description="Prefix of the custom claims."
-    )
-    mint_client_id: str = Field(
-        default="baton-api", min_length=1, description="The machine-to-machine client's id."
-    )
-    mint_client_secret: SecretStr = Field(description="The machine-to-machine client's secret.")
-    issuer_mint_lifetime: Annotated[int, Field(gt=0)] = Field(
-        default=86400,
-        description="Seconds that its build tokens last; Auth0's default is the same.",
-    )
-    issuer_redirect_uris: Words = Field(
-        default=("http://127.0.0.1/callback",),
-        description="Where it may send a signed-in user; on loopback any port matches.",
-    )
-    cors_origins: Words = Field(default=(), description="Origins of the SPAs that may call it.")

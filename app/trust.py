@@ -1,26 +1,50 @@
 """Whom the API trusts, and where its build tokens come from: made from the settings."""
 
-from collections.abc import Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
 from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed
-from app.builds.model import Ticket
+from app.builds.model import Kept, Ticket, log_context
+from app.builds.service import Keep
 from app.contract import scopes
 from app.contract.builds import TokenFacts
+from app.contract.sealing import Seal
 from app.contract.status import Reason
 from app.settings import Settings, SettingsError
-from app.tokens.errors import KeyFileError, MintError, ProviderUnavailable, TooShort
+from app.tokens.errors import KeyFileError, MintError, NoneLeft, ProviderUnavailable, TooShort
+from app.tokens.exchanged import ExchangedTokens
 from app.tokens.jwks import JwksCache
 from app.tokens.minting import MintRequest, TokenMinter
+from app.tokens.minting.client_authentication import (
+    AssertionKey,
+    ClientAuthentication,
+    ClientSecretBasic,
+    ClientSecretPost,
+    PrivateKeyJwt,
+)
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
+from app.tokens.minting.kept import KeptTokenMinter, KeptTokens, sealed
 from app.tokens.minting.local import LocalMinter, SigningKey
+from app.tokens.minting.token_endpoint import TokenEndpoint
+from app.tokens.minting.token_exchange import TokenExchange
 from app.tokens.verifier import Policy, TrustedIssuer, Verifier
+
+log = logging.getLogger(__name__)
+
+#: Seconds, and tries, for one exchange: its user waits for an answer.
+_PATIENCE: Final = 5.0
+_TRIES: Final = 3
+
+#: From a user's token to what obtains the tokens of a build of theirs.
+KeepFor = Callable[[str], Keep]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,10 +53,24 @@ class Tokens:
     minter: TokenMinter
     keys: JwksCache
     published: Mapping[str, Any]
+    exchanged: ExchangedTokens | None = None  #: reads build tokens that were exchanged for users'
+    exchange: KeepFor | None = None  #: obtains them, for the user with this token
 
 
-def signing_keys(settings: Settings) -> list[SigningKey]:
-    """The keys of the `local` minter. Raises `SettingsError`."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnKeys:
+    """Private keys, from files."""
+
+    signing: Sequence[SigningKey]  #: of the `local` minter
+    assertion: AssertionKey | None  #: of the minting client
+
+
+def own_keys(settings: Settings) -> OwnKeys:
+    """Raises `SettingsError` for a file that cannot be used."""
+    return OwnKeys(signing=_signing_keys(settings), assertion=_assertion_key(settings))
+
+
+def _signing_keys(settings: Settings) -> list[SigningKey]:
     if settings.minter != "local":
         return []
     try:
@@ -41,21 +79,39 @@ def signing_keys(settings: Settings) -> list[SigningKey]:
         raise SettingsError(f"BATON_MINT_KEY_FILE: {error}") from None
 
 
+def _assertion_key(settings: Settings) -> AssertionKey | None:
+    path = settings.mint_assertion_key_file
+    if settings.minter == "local" or path is None:
+        return None
+    try:
+        return AssertionKey.load(
+            path, alg=settings.mint_assertion_alg, kid=settings.mint_assertion_kid
+        )
+    except KeyFileError as error:
+        raise SettingsError(f"BATON_MINT_ASSERTION_KEY_FILE: {error}") from None
+
+
 def make_tokens(
-    settings: Settings, http: httpx.AsyncClient, signing_keys: Sequence[SigningKey]
+    settings: Settings, http: httpx.AsyncClient, own: OwnKeys, kept: KeptTokens
 ) -> Tokens:
     keys = JwksCache(settings.keys_url, http, frozenset(settings.algorithms))
     issuers = [
-        TrustedIssuer(issuer=settings.issuer, keys=keys, algorithms=frozenset(settings.algorithms))
+        TrustedIssuer(
+            issuer=settings.issuer,
+            keys=keys,
+            algorithms=frozenset(settings.algorithms),
+            dialect=settings.token_dialect,
+        )
     ]
     local: LocalMinter | None = None
     if settings.minter == "local":
         local = LocalMinter(
-            keys=signing_keys,
+            keys=own.signing,
             issuer=settings.local_issuer,
             client_id=settings.mint_client_id,
             audience=settings.build_audience,
             namespace=settings.claim_namespace,
+            worker_keys=settings.dpop_worker_keys,
         )
         issuers.append(
             TrustedIssuer(
@@ -72,21 +128,88 @@ def make_tokens(
         minting_issuers=frozenset({issuers[-1].issuer}),
         delegated=scopes.DELEGATED,
         leeway=settings.leeway,
+        worker_keys=frozenset(settings.dpop_worker_keys),
     )
     verifier = Verifier(issuers, policy)
     if local:
         return Tokens(verifier=verifier, minter=local, keys=keys, published=local.jwks())
-    secret = settings.mint_client_secret
-    minter = ClientCredentialsMinter(
-        token_url=settings.token_url,
-        client_id=settings.mint_client_id,
-        client_secret=secret.get_secret_value() if secret else "",
-        audience=settings.build_audience,
-        http=http,
+    authentication = _authentication(settings, own.assertion)
+    if settings.minter == "token_exchange":
+        return _exchanging(settings, http, authentication, verifier, keys, kept)
+    endpoint = TokenEndpoint(settings.token_url, authentication, http, body=settings.mint_body)
+    return Tokens(
         verifier=verifier,
-        body=settings.mint_body,
+        minter=ClientCredentialsMinter(
+            endpoint, settings.build_audience, verifier, target=settings.mint_target
+        ),
+        keys=keys,
+        published={"keys": []},
     )
-    return Tokens(verifier=verifier, minter=minter, keys=keys, published={"keys": []})
+
+
+def _authentication(settings: Settings, key: AssertionKey | None) -> ClientAuthentication:
+    client_id, secret = settings.mint_client_id, settings.mint_client_secret
+    if key:
+        audience = settings.mint_assertion_audience or settings.issuer
+        return PrivateKeyJwt(client_id, key, audience=audience)
+    way = (
+        ClientSecretBasic
+        if settings.mint_authentication == "client_secret_basic"
+        else ClientSecretPost
+    )
+    return way(client_id=client_id, client_secret=secret.get_secret_value() if secret else "")
+
+
+# ── token exchange ────────────────────────────────────────────────────────────────────────────
+
+
+def _exchanging(
+    settings: Settings,
+    http: httpx.AsyncClient,
+    authentication: ClientAuthentication,
+    verifier: Verifier,
+    keys: JwksCache,
+    kept: KeptTokens,
+) -> Tokens:
+    seal = settings.seal
+    if seal is None:  # pragma: no cover
+        raise SettingsError("BATON_MESSAGE_KEYS is not set")
+    exchanged = ExchangedTokens(verifier)
+    endpoint = TokenEndpoint(
+        settings.token_url, authentication, http, deadline=_PATIENCE, attempts=_TRIES
+    )
+    exchange = TokenExchange(endpoint, exchanged, target=settings.mint_target)
+    return Tokens(
+        verifier=verifier,
+        minter=KeptTokenMinter(kept, seal, exchanged),
+        keys=keys,
+        published={"keys": []},
+        exchanged=exchanged,
+        exchange=lambda subject_token: _keep_with(exchange, subject_token, settings, seal),
+    )
+
+
+def _keep_with(exchange: TokenExchange, subject_token: str, settings: Settings, seal: Seal) -> Keep:
+    """What a submission needs of an exchange, in its own words: a token for each attempt."""
+
+    async def keep(*, user_id: str, build_id: str, timeout: float) -> Kept:
+        request = MintRequest(
+            user_id=user_id,
+            build_id=build_id,
+            lifetime=settings.timers(timeout).token_lifetime,
+        )
+        try:
+            minted = await exchange.exchange_several(subject_token, request, settings.max_attempts)
+        except MintError as error:
+            log.warning("not submitted: %s", error, extra=log_context(build_id))
+            raise _failed(error) from error
+        ends = max(each.facts.expires_at for each in minted)
+        return Kept(sealed=sealed(seal, build_id, minted), lasts=max(1.0, ends - time.time()))
+
+    return keep
+
+
+# ── dispatch ──────────────────────────────────────────────────────────────────────────────────
 
 
 def mint_with(minter: TokenMinter) -> Mint:
@@ -96,12 +219,8 @@ def mint_with(minter: TokenMinter) -> Mint:
         request = MintRequest(user_id=user_id, build_id=build_id, lifetime=lifetime)
         try:
             minted = await minter.mint(request)
-        except ProviderUnavailable as error:
-            raise MintFailed(Reason.NO_TOKEN, str(error), error.retry_after) from error
         except MintError as error:
-            raise MintFailed(
-                Reason.TOKEN_REFUSED, str(error), others_too=not isinstance(error, TooShort)
-            ) from error
+            raise _failed(error) from error
         facts = minted.facts
         return Ticket(
             token=minted.token,
@@ -119,3 +238,14 @@ def mint_with(minter: TokenMinter) -> Mint:
         )
 
     return mint
+
+
+def _failed(error: MintError) -> MintFailed:
+    match error:
+        case ProviderUnavailable():
+            return MintFailed(Reason.NO_TOKEN, str(error), error.retry_after)
+        case NoneLeft():
+            return MintFailed(Reason.TOKENS_SPENT, str(error), others_too=False, final=True)
+        case _:
+            others_too = not isinstance(error, TooShort)
+            return MintFailed(Reason.TOKEN_REFUSED, str(error), others_too=others_too)

@@ -117,6 +117,9 @@ def running(name: str, redis_url: str, issuer: str) -> Iterator[int]:
         "BATON_MINT_CLIENT_SECRET": "secret",
         "BATON_MESSAGE_KEYS": new_key(),
         "BATON_PORT": str(port),
+        # Counted as ever, and never refused.
+        "BATON_RATE_PER_USER": "100000000/minute",
+        "BATON_USER_QUEUE": "1000000000",
     }
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

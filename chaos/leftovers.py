@@ -9,10 +9,12 @@ from redis import Redis
 from app.builds.store import keys
 from app.contract import queue as wire
 
-#: What stays for ever, once: the counter of turns, and what Celery knows of its queue.
+#: What stays for ever, once: the counter of turns, totals, and what Celery knows of its queue.
 _STAYING: Final = frozenset(
     {
         f"{keys.PREFIX}turn",
+        keys.COUNTS,
+        keys.PACE,
         f"_kombu.binding.{wire.QUEUE}",
         f"_kombu.binding_permanent.{wire.QUEUE}",
     }
@@ -39,6 +41,7 @@ def leftovers(redis: "Redis", *, besides: AbstractSet[str] = frozenset()) -> lis
         ),
         "index": lambda key: _refers_to(_members(redis, key) - ended),
         "idempotency": lambda key: None if _lives(redis, key) > 0 else "does not expire",
+        "rates": lambda key: None if _lives(redis, key) > 0 else "does not expire",
     }
     found = {
         key: wrong[_kind(key)](key) if _kind(key) in wrong else "is still there"

@@ -39,15 +39,18 @@ class Authority:
                 self._answer(authority.jwks() if "jwks" in self.path else {})
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                token = authority.sign(authority.build_claims(body["user_id"], body["build_id"]))
-                self._answer({"access_token": token, "token_type": "Bearer"})
+                said = self.rfile.read(int(self.headers["Content-Length"]))
+                self._answer(*authority.token_answer(said))
 
-            def _answer(self, body: dict[str, Any]) -> None:
+            def _answer(
+                self, body: dict[str, Any], status: int = 200, retry_after: int | None = None
+            ) -> None:
                 content = json.dumps(body).encode()
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
+                if retry_after is not None:
+                    self.send_header("Retry-After", str(retry_after))
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -57,6 +60,12 @@ class Authority:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self.issuer = f"http://127.0.0.1:{self._server.server_port}/"
+
+    def token_answer(self, said: bytes) -> tuple[dict[str, Any], int, int | None]:
+        """Body, status and `Retry-After` of the answer to a token request."""
+        body = json.loads(said)
+        token = self.sign(self.build_claims(body["user_id"], body["build_id"]))
+        return {"access_token": token, "token_type": "Bearer"}, 200, None
 
     def jwks(self) -> dict[str, Any]:
         public = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)

@@ -16,7 +16,7 @@ from tests.needs import needs
 class GitServer:
     """Serves every repository below `root`; with a `password`, to nobody but `ann`."""
 
-    def __init__(self, root: Path, *, password: str | None = None) -> None:
+    def __init__(self, root: Path, *, password: str | None = None, host: str = "127.0.0.1") -> None:
         backend = Path(
             subprocess.run(
                 [needs("git"), "--exec-path"], check=True, capture_output=True, text=True
@@ -76,9 +76,9 @@ class GitServer:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
-        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.host = f"{host}:{self._server.server_port}"
 
     def url(self, name: str, *, credentials: str = "") -> str:
         at = f"{credentials}@" if credentials else ""

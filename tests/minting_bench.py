@@ -13,8 +13,10 @@ import httpx
 from app.contract.scopes import DELEGATED
 from app.tokens.jwks import JwksCache
 from app.tokens.minting import MintRequest, TokenMinter
+from app.tokens.minting.client_authentication import ClientAuthentication, ClientSecretPost
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
 from app.tokens.minting.local import LocalMinter
+from app.tokens.minting.token_endpoint import TokenEndpoint
 from app.tokens.signing_key import SigningKey
 from app.tokens.verifier import Policy, TrustedIssuer, Verifier
 from tests.scripted_server import Answer, Heard, ScriptedServer, hangs, says, scripted, send
@@ -104,7 +106,10 @@ class ProviderBench(Bench):
 
 
 async def with_provider(
-    stack: AsyncExitStack, body: Literal["json", "form"] = "json", **options: Any
+    stack: AsyncExitStack,
+    body: Literal["json", "form"] = "json",
+    authentication: ClientAuthentication | None = None,
+    **options: Any,
 ) -> ProviderBench:
     server = await stack.enter_async_context(scripted(hangs))
     provider = Provider(server=server)
@@ -117,16 +122,14 @@ async def with_provider(
         trusted = TrustedIssuer(issuer=provider.issuer, keys=keys, algorithms=frozenset({"RS256"}))
         return Verifier([trusted], policy())
 
-    minter = ClientCredentialsMinter(
-        token_url=f"{server.url}/oauth/token",
-        client_id=CLIENT,
-        client_secret=SECRET,
-        audience=AUDIENCE,
-        http=http,
-        verifier=verifier(),
+    endpoint = TokenEndpoint(
+        f"{server.url}/oauth/token",
+        authentication or ClientSecretPost(client_id=CLIENT, client_secret=SECRET),
+        http,
         body=body,
         **{"backoff": 0.01} | options,
     )
+    minter = ClientCredentialsMinter(endpoint, AUDIENCE, verifier())
     stack.push_async_callback(minter.close)
     return ProviderBench(minter=minter, verifier=verifier(), provider=provider)
 

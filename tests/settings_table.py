@@ -6,7 +6,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from app.contract.environment import PREFIX, FromEnvironment
-from app.settings import IssuerSettings, Settings
+from app.issuer_settings import IssuerSettings
+from app.settings import Settings
 from worker.settings import WorkerSettings
 
 #: Who reads what, in the order of the table.

@@ -26,6 +26,9 @@ SETTINGS = {
     "BATON_REPORT_WINDOW": "60",
     "BATON_QUEUE_TTL": "60",
     "BATON_MAX_BUILD_TIMEOUT": "300",
+    # One user asks for what otherwise a hundred do.
+    "BATON_RATE_PER_USER": "100000/minute",
+    "BATON_RATE_PER_ADDRESS": "100000/minute",
 }
 
 
@@ -85,6 +88,7 @@ class Stack:
             "BATON_AUDIENCE": AUDIENCE,
             "BATON_MINT_CLIENT_SECRET": "the-secret-of-the-tests",
             "BATON_MESSAGE_KEYS": keys,
+            "BATON_DASHBOARD_CLIENT_ID": "baton-spa",
             **settings,
         }
         self.issuer = self._part(
@@ -92,6 +96,8 @@ class Stack:
             "issuer",
             BATON_ISSUER_PORT=self.issuer_url.rsplit(":", 1)[1].strip("/"),
             BATON_ISSUER_KEY_DIR=str(folder / "keys"),
+            BATON_ISSUER_REDIRECT_URIS="http://127.0.0.1/callback http://127.0.0.1/",
+            BATON_CORS_ORIGINS=self.api_url,
         )
         self.api = self._api_part("api", self.api_url)
         self.workers: list[Part] = []
@@ -130,6 +136,7 @@ class Stack:
                 "BATON_SANDBOX": self._sandbox,
                 "BATON_DEVELOPMENT": "1",
                 "BATON_GIT_PROTOCOLS": "https,ssh,http,file",
+                "BATON_GIT_NETWORKS": "127.0.0.0/8",
                 "BATON_WORKER_CONCURRENCY": str(concurrency),
                 "BATON_WORKER_NAME": name,
                 **env,

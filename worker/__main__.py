@@ -1,18 +1,22 @@
 """`python -m worker`: a Celery worker that runs builds, until it is told to stop."""
 
+import gc
 import logging
 import os
 import sys
 import warnings
 
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 
 from app.contract.environment import SettingsError
+from worker.api_client import RunApi
 from worker.celery_app import create_celery, quieten
 from worker.checkout import Checkout
 from worker.errors import SandboxFailed
+from worker.gate import Places
 from worker.log_format import WithoutTokens
+from worker.room import RoomLimits
 from worker.runner import Tools
 from worker.sandbox import Limits
 from worker.sandbox.choice import choose
@@ -39,6 +43,8 @@ def main() -> int:
     # About a setting that is set, and about messages acknowledged late, which none is.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     app = create_celery(settings)
+    # What is there before the first build stays: it need not be searched for garbage after each.
+    worker_process_init.connect(lambda **_: gc.freeze(), weak=False)
     worker_shutting_down.connect(lambda **_: tools.shutdown.begin(), weak=False)
     register(app, tools, settings.seal)
     worker = app.Worker(
@@ -70,8 +76,13 @@ def _log_to_stderr(level: str) -> None:
 
 
 def _tools(settings: WorkerSettings) -> Tools:
+    proof_key = settings.proof_key
+
+    def connect(build_id: str, token: str) -> RunApi:
+        return RunApi(api_url=settings.api_url, build_id=build_id, token=token, proof_key=proof_key)
+
     return Tools(
-        api_url=settings.api_url,
+        connect=connect,
         sandbox=choose(
             settings.sandbox,
             development=settings.development,
@@ -86,11 +97,13 @@ def _tools(settings: WorkerSettings) -> Tools:
         ),
         checkout=Checkout(
             protocols=settings.git_protocols,
+            places=Places(settings.git_networks),
             ssh_key=settings.git_ssh_key,
             ssh_known_hosts=settings.git_ssh_known_hosts,
         ),
         worker_name=settings.worker_name,
         network=settings.sandbox_network,
+        room=RoomLimits(disk_bytes=settings.sandbox_disk, files=settings.sandbox_files),
         shutdown=Shutdown(settings.shutdown_grace),
     )
 

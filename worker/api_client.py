@@ -10,12 +10,13 @@ import random
 import re
 import threading
 import time
+from collections.abc import Generator
 from typing import Final, TypeVar
 
 import httpx
 from pydantic import ValidationError
 
-from app.contract import paths
+from app.contract import dpop, paths
 from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.runs import (
     LEASE_HEADER,
@@ -53,7 +54,7 @@ _LOST: Final = frozenset(
 )  # fmt: skip
 
 #: What a repetition can cure.
-_PASSING: Final = frozenset({Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE})
+_PASSING: Final = frozenset({Code.TOO_SLOW, Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE})
 
 
 class InvalidToken(LeaseLost):
@@ -84,6 +85,24 @@ class Noise(RunError):
         super().__init__(detail)
 
 
+class _Credentials(httpx.Auth):
+    """The token on each request, with a new proof where it is bound to a key."""
+
+    def __init__(self, token: str, key: dpop.ProofKey | None) -> None:
+        self._token = token
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if self._key is None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        else:
+            url = str(request.url.copy_with(query=None, fragment=None))
+            proof = self._key.proof(request.method, url, self._token)
+            request.headers["Authorization"] = f"{dpop.SCHEME} {self._token}"
+            request.headers[dpop.HEADER] = proof
+        yield request
+
+
 class RunApi:
     """One build's calls; may be used from several threads.
 
@@ -92,8 +111,15 @@ class RunApi:
     """
 
     def __init__(
-        self, *, api_url: str, build_id: str, token: str, key_patience: float = KEY_PATIENCE
+        self,
+        *,
+        api_url: str,
+        build_id: str,
+        token: str,
+        proof_key: dpop.ProofKey | None = None,
+        key_patience: float = KEY_PATIENCE,
     ) -> None:
+        """With `proof_key` the token is one that is bound to it (RFC 9449)."""
         self._build_id = build_id
         self._lease: dict[str, str] = {}
         self._key_patience = key_patience
@@ -101,7 +127,8 @@ class RunApi:
         self._stopped = threading.Event()
         self._http = httpx.Client(
             base_url=api_url.rstrip("/"),
-            headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
+            auth=_Credentials(token, proof_key),
+            headers={"Accept-Encoding": "identity"},
             timeout=httpx.Timeout(_ANSWER_TIMEOUT, connect=_CONNECT_TIMEOUT),
             follow_redirects=False,
         )
@@ -243,7 +270,7 @@ def verdict(answer: httpx.Response, body: bytes, model: type[M]) -> M:
     code = problem.code
     if code is None or code in _PASSING or problem.status != answer.status_code:
         raise noise
-    if code is Code.INVALID_TOKEN:
+    if code in {Code.INVALID_TOKEN, Code.INVALID_PROOF}:
         raise InvalidToken(code)
     if code in _LOST:
         raise LeaseLost(code)

@@ -18,11 +18,6 @@ from worker.rabbitmq import RabbitConsumer
 from worker.sandbox.hidden import die_with_parent, hide_this_process
 from worker.settings import WorkerSettings
 
-#: Seconds after which Redis gives an unacknowledged message to somebody else. With early
-#: acknowledgement none is unacknowledged for longer than its receipt takes; ten days is beyond any
-#: build all the same.
-_REDELIVERY: Final = 10 * 24 * 3600
-
 _SOCKET_TIMEOUT: Final = 10  #: seconds
 
 #: Seconds between RabbitMQ's heartbeats; two that are missed are a lost connection.
@@ -79,7 +74,7 @@ def _transport_options(broker_url: str) -> dict[str, Any]:
     if wire.is_amqp(broker_url):
         return {}
     return {
-        "visibility_timeout": _REDELIVERY,
+        "visibility_timeout": wire.REDELIVERY,
         # Without it, a command on a dead connection blocks the event loop, kombu's checks included.
         "socket_timeout": _SOCKET_TIMEOUT,
         "socket_connect_timeout": _SOCKET_TIMEOUT,

@@ -3,12 +3,14 @@
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from app.contract.spec import Source
 from worker.errors import CheckoutFailed
+from worker.gate import Gate, Places
 from worker.sandbox import Command, Workspace
 
 #: Runs a command to its end and returns its exit status and what it printed last.
@@ -20,7 +22,7 @@ Execute = Callable[[Command], tuple[int, bytes]]
 #: GIT_ALLOW_PROTOCOL overrides, is the same since CVE-2022-39253).
 _SCRIPT: Final = r"""
 export GIT_CONFIG_GLOBAL="$HOME/.baton-gitconfig"
-cat > "$GIT_CONFIG_GLOBAL" <<'END'
+cat > "$GIT_CONFIG_GLOBAL" <<END
 [safe]
 	directory = *
 [core]
@@ -29,11 +31,17 @@ cat > "$GIT_CONFIG_GLOBAL" <<'END'
 	allow = never
 [credential]
 	helper =
+[http]
+	proxy = "$PROXY"
 [advice]
 	detachedHead = false
 [init]
 	defaultBranch = main
 END
+# A password in the URL is for this checkout, not for the steps that find its configuration.
+[ "$SOURCE_BASE" = "$SOURCE_LOGIN" ] ||
+  git config --global "url.$SOURCE_LOGIN.insteadOf" "$SOURCE_BASE"
+printf '%s\n' "$SSH_CONFIG" > "$HOME/.baton-ssh"
 git init --quiet ${OBJECT_FORMAT:+"--object-format=$OBJECT_FORMAT"} .
 git remote add origin "$SOURCE_URL"
 if [ -z "$SOURCE_SHA" ]; then
@@ -52,14 +60,21 @@ if [ -e .gitmodules ]; then
   GIT_ALLOW_PROTOCOL="$SUBMODULE_PROTOCOLS" \
     git submodule --quiet update --init --recursive --depth 1
 fi
-rm -f "$GIT_CONFIG_GLOBAL"
+rm -f "$GIT_CONFIG_GLOBAL" "$HOME/.baton-ssh"
 git rev-parse --verify HEAD
 """
 
 _SHA256: Final = 64  #: hex digits
+_HOST: Final = re.compile(r"[\w.:-]+")  #: without what means something in ssh's configuration
+_SSH: Final = 22  #: its port
 _COMMIT: Final = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\n\Z")
 _TELLING: Final = re.compile(
     r"^(?:fatal|error|ssh|remote|Host key|Permission denied)\b.*", re.MULTILINE
+)
+
+#: The cause where it is on an earlier line than git's last word; for whoever runs the worker.
+_NO_SPACE: Final = re.compile(
+    r"^.*\b(?:No space left on device|Disk quota exceeded|Out of diskspace)\b.*", re.MULTILINE
 )
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -70,30 +85,40 @@ class Checkout:
         self,
         *,
         protocols: Sequence[str],
+        places: Places,
         ssh_key: Path | None = None,
         ssh_known_hosts: Path | None = None,
     ) -> None:
         self._protocols = protocols
+        self._places = places
         self._ssh_key = ssh_key
         self._ssh_known_hosts = ssh_known_hosts
 
-    def run(self, source: Source, workspace: Workspace, path: str, execute: Execute) -> str:
+    def run(
+        self, source: Source, workspace: Workspace, path: str, execute: Execute, *, isolates: bool
+    ) -> str:
         """Check `source` out into the workspace; returns the commit's id.
 
-        `path` is the `PATH` that git runs with. Raises `CheckoutFailed`.
+        `path` is the `PATH` that git runs with; `isolates` is whether it runs in a network of its
+        own. Raises `CheckoutFailed`.
         """
         self._check_protocol(source)
-        command = Command(
-            argv=("/bin/sh", "-e"),
-            script=_SCRIPT,
-            env=self._environment(source, workspace, path),
-            cwd=workspace.source,
-            network=True,
-            readable=self._readable(source),
-        )
-        status, tail = execute(command)
+        gate = Gate(self._places, ssh=_ssh_server(source))
+        with closing(gate):
+            ports = gate.ports if isolates else gate.listen_here()
+            env = self._environment(source, workspace, path)
+            command = Command(
+                argv=("/bin/sh", "-e"),
+                script=_SCRIPT,
+                env=env | self._way(source, workspace, ports),
+                cwd=workspace.source,
+                network=not isolates,
+                gate=gate if isolates else None,
+                readable=self._readable(source),
+            )
+            status, tail = execute(command)
         if status != 0:
-            raise CheckoutFailed(_reason(tail, status))
+            raise CheckoutFailed(gate.refused or _reason(tail, status))
         found = _COMMIT.search(tail)
         if not found:
             raise CheckoutFailed("git did not say which commit it checked out")
@@ -116,12 +141,31 @@ class Checkout:
             paths.append(repository)
         return paths
 
-    def _environment(self, source: Source, workspace: Workspace, path: str) -> dict[str, str]:
-        ssh = ["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+    def _way(self, source: Source, workspace: Workspace, ports: Sequence[int]) -> dict[str, str]:
+        """What leads git and ssh through the gate."""
+        ssh = ["ssh", "-F", str(workspace.home / ".baton-ssh"), "-o", "BatchMode=yes"]
+        ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "CheckHostIP=no"]
         if self._ssh_key:
             ssh += ["-o", "IdentitiesOnly=yes", "-i", str(self._ssh_key)]
         if self._ssh_known_hosts:
             ssh += ["-o", f"UserKnownHostsFile={self._ssh_known_hosts}"]
+        config = ""
+        if server := _ssh_server(source):
+            host, port = server
+            if not _HOST.fullmatch(host):
+                raise CheckoutFailed(f"{host!r} is not the name of a host")
+            alias = host if port == _SSH else f"[{host}]:{port}"
+            # For this host alone. ssh takes the first value that it hears: git's `-p` comes late.
+            config = f'Host "{host}"\nHostName 127.0.0.1\nHostKeyAlias "{alias}"\n'
+            ssh += ["-o", f"Port={ports[1]}"]
+        return {
+            "PROXY": f"socks5h://127.0.0.1:{ports[0]}",
+            "SSH_CONFIG": config,
+            "GIT_SSH_COMMAND": shlex.join(ssh),
+        }
+
+    def _environment(self, source: Source, workspace: Workspace, path: str) -> dict[str, str]:
+        base, login = _base(without_credentials(source.git)), _base(source.git)
         return {
             "PATH": path,
             "HOME": str(workspace.home),
@@ -132,14 +176,33 @@ class Checkout:
             "GIT_ASKPASS": "/bin/false",
             "GIT_ALLOW_PROTOCOL": ":".join(self._protocols),
             "GIT_LFS_SKIP_SMUDGE": "1",
-            "GIT_SSH_COMMAND": shlex.join(ssh),
             "SUBMODULE_PROTOCOLS": ":".join(p for p in self._protocols if p != "file"),
-            "SOURCE_URL": source.git,
+            "SOURCE_BASE": base,
+            "SOURCE_LOGIN": login,
+            "SOURCE_URL": source.git if base == login else without_credentials(source.git),
             "SOURCE_REF": source.ref or "",
             "SOURCE_SHA": source.sha or "",
             # git's own default for all others, so that a git without SHA-256 serves them.
             "OBJECT_FORMAT": "sha256" if source.sha and len(source.sha) == _SHA256 else "",
         }
+
+
+def _ssh_server(source: Source) -> tuple[str, int] | None:
+    """Host and port of an `ssh` source."""
+    if source.protocol != "ssh":
+        return None
+    if "://" not in source.git:  # git@host:path
+        return source.git.partition(":")[0].rpartition("@")[2], _SSH
+    parts = urlsplit(source.git)
+    return parts.hostname or "", parts.port or _SSH
+
+
+def _base(url: str) -> str:
+    """What all URLs on the same server begin with, where a URL may hold a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}/"
 
 
 def without_credentials(url: str) -> str:
@@ -151,6 +214,7 @@ def without_credentials(url: str) -> str:
 
 
 def _reason(tail: bytes, status: int) -> str:
-    """Git's own last word, where it has one; without what would steer a terminal."""
-    lines = _TELLING.findall(tail.decode(errors="replace"))
+    """The full disk, or git's own last word, where it has one; nothing that steers a terminal."""
+    said = tail.decode(errors="replace")
+    lines = _NO_SPACE.findall(said) or _TELLING.findall(said)
     return _CONTROL.sub("", lines[-1])[:500] if lines else f"git ended with {status}"

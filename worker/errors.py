@@ -5,12 +5,18 @@ RunError
 │   ├── StepFailed
 │   ├── TimedOut
 │   ├── Cancelled
+│   ├── OutOfRoom
 │   └── CheckoutFailed
 ├── SandboxFailed       ours: the sandbox could not be started
 ├── ShuttingDown        the worker has to stop: the build is handed back
 ├── LeaseLost           the build is another's now, or over: stop, report nothing
 └── ReportImpossible    nobody could be told before the report window closed
 """
+
+from collections.abc import Mapping
+from typing import Final
+
+from app.contract.status import Reason, Status
 
 
 class RunError(Exception):
@@ -43,6 +49,10 @@ class Cancelled(BuildEnded):
     """Somebody cancelled the build."""
 
 
+class OutOfRoom(BuildEnded):
+    """The build put more on the worker's disk than it may."""
+
+
 class CheckoutFailed(BuildEnded):
     """The source could not be had; the message says why, in git's words where they help."""
 
@@ -61,3 +71,20 @@ class LeaseLost(RunError):
 
 class ReportImpossible(RunError):
     """The result could not be delivered before its window closed."""
+
+
+def outcome(error: BuildEnded | SandboxFailed) -> tuple[Status, Reason]:
+    """What goes on the record of a build that this ended."""
+    if isinstance(error, TimedOut):
+        whole = error.step is None
+        return Status.TIMED_OUT, Reason.BUILD_TIMED_OUT if whole else Reason.STEP_TIMED_OUT
+    return _OUTCOMES[type(error)]
+
+
+_OUTCOMES: Final[Mapping[type[RunError], tuple[Status, Reason]]] = {
+    StepFailed: (Status.FAILED, Reason.STEP_FAILED),
+    OutOfRoom: (Status.FAILED, Reason.DISK_LIMIT),
+    Cancelled: (Status.CANCELLED, Reason.CANCELLED),
+    CheckoutFailed: (Status.ERRORED, Reason.CHECKOUT_FAILED),
+    SandboxFailed: (Status.ERRORED, Reason.SANDBOX_FAILED),
+}

@@ -23,6 +23,10 @@ from worker.consumer import BuildConsumer
 #: where it waits, its heartbeats and its shutdown included.
 _SOCKET_TIMEOUT: Final = 10
 
+#: Seconds between two looks of the event loop at whether the worker was told to stop: a signal does
+#: not wake it, and on an idle connection little else does.
+_LOOK: Final = 0.5
+
 
 class SlotConsumer(Consumer):
     """A subscription that is held only while a slot is free."""
@@ -65,14 +69,21 @@ class SlotTasks(Tasks):
 
     def stop(self, c: "RabbitConsumer") -> None:
         c.hub.on_tick.discard(self._match_slots)
-        super().stop(c)
+        try:
+            if c.task_consumer:
+                c.task_consumer.cancel()
+        except c.connection_errors:
+            if c.connection:  # or each later step would wait for its own answer
+                c.connection.collect()
 
     def register_with_event_loop(self, c: "RabbitConsumer", hub: Any) -> None:  # noqa: ANN401
         del c
         hub.on_tick.add(self._match_slots)
+        hub.call_repeatedly(_LOOK, lambda: None)  # ends with the event loop
 
     def _match_slots(self) -> None:
-        self._consumer.task_consumer.match_slots()
+        if self._consumer.task_consumer:
+            self._consumer.task_consumer.match_slots()
 
 
 class RabbitSteps(Blueprint):
@@ -96,7 +107,9 @@ class RabbitConsumer(BuildConsumer):
     """A `BuildConsumer` for RabbitMQ."""
 
     Blueprint = RabbitSteps
+    # What the steps use of it. The first two are there between a step's start and its end.
     connection: Connection
+    task_consumer: SlotConsumer
+    connection_errors: tuple[type[BaseException], ...]
     hub: Any
     initial_prefetch_count: int
-    task_consumer: SlotConsumer

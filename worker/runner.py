@@ -5,7 +5,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,17 +27,18 @@ from worker.checkout import Checkout, without_credentials
 from worker.errors import (
     BuildEnded,
     Cancelled,
-    CheckoutFailed,
     LeaseLost,
+    OutOfRoom,
     ReportImpossible,
-    RunError,
     SandboxFailed,
     ShuttingDown,
     StepFailed,
     TimedOut,
+    outcome,
 )
 from worker.heartbeat import Heartbeat, Orders
 from worker.logs import LogShipper, LogSpool, OutputPump
+from worker.room import Room, RoomLimits
 from worker.sandbox import Command, Process, Sandbox, Workspace
 from worker.shutdown import Shutdown
 
@@ -65,11 +66,12 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Tools:
     """What runs builds in this process; made once."""
 
-    api_url: str
+    connect: Callable[[str, str], RunApi]  #: to the API, for a build's id, with its token
     sandbox: Sandbox
     checkout: Checkout
     worker_name: str
     network: bool  #: whether steps may use the network
+    room: RoomLimits
     shutdown: Shutdown
 
 
@@ -78,7 +80,7 @@ def run_build(tools: Tools, build_id: str, token: str) -> None:
     with (
         # Before the claim: a worker whose disk is full must not take builds.
         tempfile.TemporaryFile() as spool,
-        closing(RunApi(api_url=tools.api_url, build_id=build_id, token=token)) as api,
+        closing(tools.connect(build_id, token)) as api,
     ):
         request = ClaimRequest(
             nonce=secrets.token_urlsafe(24), worker=f"{tools.worker_name}:{os.getpid()}"
@@ -168,7 +170,7 @@ class Run:
             raise
         except (BuildEnded, SandboxFailed) as error:
             self._note(str(error))
-            return (*_status(error), str(error))
+            return (*outcome(error), str(error))
         except Exception:
             # A door: whatever it is, the build ends, and its user hears that it was not theirs.
             log.exception("the worker failed")
@@ -182,7 +184,11 @@ class Run:
                 shown = without_credentials(claim.spec.source.git)
                 self._say(f"==> checkout {shown}")
                 self._commit = self._tools.checkout.run(
-                    claim.spec.source, workspace, PATH, lambda c: self._execute(c, workspace)
+                    claim.spec.source,
+                    workspace,
+                    PATH,
+                    lambda c: self._execute(c, workspace),
+                    isolates=self._tools.sandbox.isolates,
                 )
                 self._heartbeat.tell()
             for index, step in enumerate(claim.spec.steps):
@@ -222,7 +228,7 @@ class Run:
         except TimedOut:
             status = StepStatus.TIMED_OUT
             raise
-        except SandboxFailed:
+        except (OutOfRoom, SandboxFailed):
             status = StepStatus.FAILED
             raise
         finally:
@@ -263,11 +269,13 @@ class Run:
         self._check_time(started, step)
         process = self._tools.sandbox.start(command, workspace)
         pump = OutputPump(process.output, self._spool)
+        room = Room(workspace.root, self._tools.room)
         try:
             while (status := process.wait(_LOOK)) is None:
                 self._check_orders()
                 self._check_time(started, step)
-        except (Cancelled, TimedOut, ShuttingDown):
+                room.check()
+        except (Cancelled, TimedOut, OutOfRoom, ShuttingDown):
             self._end_politely(process)
             raise
         finally:
@@ -378,19 +386,3 @@ class Run:
 
 def _and(message: str | None, more: str) -> str:
     return f"{message}; {more}" if message else more
-
-
-def _status(error: RunError) -> tuple[Status, Reason]:
-    match error:
-        case StepFailed():
-            return Status.FAILED, Reason.STEP_FAILED
-        case TimedOut(step=None):
-            return Status.TIMED_OUT, Reason.BUILD_TIMED_OUT
-        case TimedOut():
-            return Status.TIMED_OUT, Reason.STEP_TIMED_OUT
-        case Cancelled():
-            return Status.CANCELLED, Reason.CANCELLED
-        case CheckoutFailed():
-            return Status.ERRORED, Reason.CHECKOUT_FAILED
-        case _:
-            return Status.ERRORED, Reason.SANDBOX_FAILED

@@ -8,16 +8,19 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from app.contract.dpop import ProofKey
 from app.contract.environment import (
     FromEnvironment,
     HttpUrl,
     SealKeys,
     SettingsError,
     Words,
+    check_broker,
     seal_with,
 )
-from app.contract.queue import BROKERS
+from app.contract.queue import broker_of
 from app.contract.sealing import Seal
+from worker.gate import Places
 
 _PROTOCOLS: Final = {"https", "ssh", "http", "file"}
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
@@ -46,12 +49,6 @@ def _check_api_url(url: str) -> None:
         raise SettingsError("BATON_API_URL: must be a URL without user, query or fragment")
 
 
-def _check_broker(url: str, name: str) -> None:
-    """What Celery can speak. The URL is not shown: it may hold a password."""
-    if urlsplit(url).scheme not in BROKERS:
-        raise SettingsError(f"{name}: must be a URL that begins with {', '.join(BROKERS)}")
-
-
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 
 
@@ -65,6 +62,11 @@ class WorkerSettings(FromEnvironment):
         description="Keys that open the tokens in messages: the API's.",
     )
     api_url: HttpUrl = Field(description="Where the worker reaches the API; never in a message.")
+    dpop_key_file: Path | None = Field(
+        default=None,
+        description="Private key that the build tokens of this pool are bound to (RFC 9449); "
+        "`baton dpop-key` makes one.",
+    )
     worker_name: str = Field(
         default_factory=lambda: os.uname().nodename,
         pattern=r"^[\w.-]{1,64}$",
@@ -97,6 +99,12 @@ class WorkerSettings(FromEnvironment):
     sandbox_file_size: Size = Field(
         default=4 * 1024**3, description="Size of the largest file that a build may write."
     )
+    sandbox_disk: Size = Field(
+        default=20 * 1024**3, description="What a build may have on the worker's disk at once."
+    )
+    sandbox_files: Annotated[int, Field(ge=1)] = Field(
+        default=1_000_000, description="Files and directories that it may have there."
+    )
     sandbox_user: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
         description="Numeric user id that builds run as when the worker is root; default: nobody.",
@@ -109,6 +117,11 @@ class WorkerSettings(FromEnvironment):
     git_protocols: Words = Field(
         default=("https", "ssh"),
         description="Protocols that sources may use: `https`, `ssh`, `http`, `file`.",
+    )
+    git_networks: Words = Field(
+        default=(),
+        description="Networks besides the public Internet that sources may be in, like "
+        "`10.1.0.0/16`: a git server of your own.",
     )
     git_ssh_key: Path | None = Field(
         default=None, description="Private key for `ssh` sources; read by git alone."
@@ -129,19 +142,32 @@ class WorkerSettings(FromEnvironment):
                 f"BATON_GIT_PROTOCOLS: {', '.join(wrong) or 'nothing'} cannot be allowed; choose "
                 f"from {', '.join(sorted(_PROTOCOLS))}"
             )
+        try:
+            Places(self.git_networks)
+        except ValueError as error:
+            raise SettingsError(f"BATON_GIT_NETWORKS: {error}") from None
         for name in ("git_ssh_key", "git_ssh_known_hosts"):
             path: Path | None = getattr(self, name)
             if path is not None and not _is_file(path):
                 raise SettingsError(f"BATON_{name.upper()}: there is no file {path} to be read")
         seal_with(self.message_keys, development=self.development)
+        self.proof_key  # noqa: B018  so that a wrong file stops the start
         _check_api_url(self.api_url)
-        _check_broker(self.broker, "BATON_BROKER_URL" if self.broker_url else "BATON_REDIS_URL")
+        check_broker(self.broker, "BATON_BROKER_URL" if self.broker_url else "BATON_REDIS_URL")
 
     @property
     def seal(self) -> Seal | None:
         return seal_with(self.message_keys, development=self.development)
 
     @property
+    def proof_key(self) -> ProofKey | None:
+        try:
+            return ProofKey.load(self.dpop_key_file) if self.dpop_key_file else None
+        except ValueError as error:
+            raise SettingsError(f"BATON_DPOP_KEY_FILE: {error}") from None
+
+    @property
     def broker(self) -> str:
-        url = self.broker_url or self.redis_url
-        return url.get_secret_value() if url else ""
+        if self.broker_url:
+            return self.broker_url.get_secret_value()
+        return broker_of(self.redis_url.get_secret_value()) if self.redis_url else ""

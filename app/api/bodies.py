@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from app.api.problems import ApiError, of_validation
 from app.contract.problems import Code
+from app.tokens.strict_json import parse_object
 
 #: Either a bare key or a structured-field string (draft-ietf-httpapi-idempotency-key-header §2.1).
 _KEY: Final = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]{1,255})\1\Z')
@@ -43,14 +44,37 @@ def _too_large(limit: int) -> ApiError:
 
 async def read_model(request: Request, model: type[M], limit: int) -> M:
     """A JSON body as `model`; else 400, 413, 415 or 422."""
+    return validated(model, await read_json(request, limit))
+
+
+async def read_json(request: Request, limit: int) -> bytes:
+    """A body that says that it is JSON; else 413 or 415."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "send JSON: Content-Type: application/json")
-    body = await read(request, limit)
+    return await read(request, limit)
+
+
+def validated(model: type[M], body: bytes) -> M:
+    """A JSON body as `model`; else 400 or 422."""
     try:
-        return model.model_validate_json(body)
+        found = model.model_validate_json(body)
     except ValidationError as error:
         raise of_validation(error) from None
+    try:
+        # Of two members with one name, the models read the last; others read the first.
+        parse_object(body)
+    except ValueError as error:
+        raise ApiError(Code.BAD_REQUEST, f"the body is not plain JSON: {error}") from None
+    return found
+
+
+def parameter(request: Request, name: str) -> str | None:
+    """A parameter of the query; 400 when it is there twice."""
+    found = request.query_params.getlist(name)
+    if len(found) > 1:
+        raise ApiError(Code.BAD_REQUEST, f"{name} must be there once, not {len(found)} times")
+    return found[0] if found else None
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -1,15 +1,17 @@
 """Users' calls about builds."""
 
+import re
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import bodies
-from app.api.guard import require
+from app.api.guard import require, token_of
 from app.api.parts import parts
 from app.api.problems import ApiError
 from app.builds.ids import PATTERN
+from app.builds.service import Keep
 from app.contract import paths
 from app.contract.builds import BuildPage, BuildView
 from app.contract.problems import Code
@@ -20,6 +22,7 @@ from app.tokens.claims import UserPrincipal
 
 _DEFAULT_LIMIT = 20
 _MAX_LIMIT = 100
+_DIGITS = re.compile(r"\d{1,3}\Z", re.ASCII)
 
 _NOT_DELEGABLE = (
     "the build runs with the scope {}, and your token does not hold it, so it cannot be passed on: "
@@ -31,7 +34,9 @@ async def submit(request: Request, user: UserPrincipal) -> Response:
     require(user, DELEGATED, _NOT_DELEGABLE)
     key = bodies.idempotency_key(request)
     spec = await bodies.read_model(request, BuildSpec, parts(request).max_body)
-    build = await parts(request).service.submit(user.user_id, spec, idempotency_key=key)
+    build = await parts(request).service.submit(
+        user.user_id, spec, idempotency_key=key, keep=_keep(request)
+    )
     return _accepted(request, build)
 
 
@@ -41,21 +46,23 @@ async def retry(request: Request, user: UserPrincipal) -> Response:
         user.user_id,
         request.path_params["build_id"],
         idempotency_key=bodies.idempotency_key(request),
+        keep=_keep(request),
     )
     return _accepted(request, build)
 
 
 async def page(request: Request, user: UserPrincipal) -> Response:
-    query = request.query_params
-    status = query.get("status")
+    status = bodies.parameter(request, "status")
     if status is not None and status not in set(Status):
         raise ApiError(Code.BAD_REQUEST, f"status must be one of {', '.join(Status)}")
-    limit = query.get("limit", str(_DEFAULT_LIMIT))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MAX_LIMIT):
+    limit = bodies.parameter(request, "limit")
+    if limit is None:
+        limit = str(_DEFAULT_LIMIT)
+    if not (_DIGITS.match(limit) and 1 <= int(limit) <= _MAX_LIMIT):
         raise ApiError(Code.BAD_REQUEST, f"limit must be 1 to {_MAX_LIMIT}")
-    cursor = query.get("cursor")
+    cursor = bodies.parameter(request, "cursor")
     if cursor is not None and not PATTERN.match(cursor):
-        raise ApiError(Code.BAD_REQUEST, "cursor must be the `next` of a page before")
+        raise ApiError(Code.BAD_REQUEST, "cursor must be the `next` of a page")
     found = await parts(request).service.page(
         user.user_id,
         status=Status(status) if status else None,
@@ -70,12 +77,22 @@ async def page(request: Request, user: UserPrincipal) -> Response:
 
 
 async def show(request: Request, user: UserPrincipal) -> Response:
-    return _json(await parts(request).service.show(user.user_id, request.path_params["build_id"]))
+    build = await parts(request).service.show(user.user_id, request.path_params["build_id"])
+    if build.status is Status.QUEUED:
+        queue = await parts(request).waiting.of(user.user_id, build.id)
+        build = build.model_copy(update={"queue": queue})
+    return _json(build)
 
 
 async def cancel(request: Request, user: UserPrincipal) -> Response:
     build = await parts(request).service.cancel(user.user_id, request.path_params["build_id"])
     return _json(build, 200 if build.status.final else 202)
+
+
+def _keep(request: Request) -> Keep | None:
+    """What gets the build's tokens in exchange for the user's, where that is how they are got."""
+    exchange = parts(request).exchange
+    return exchange(token_of(request)) if exchange else None
 
 
 def _accepted(request: Request, build: BuildView) -> Response:

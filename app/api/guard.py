@@ -1,30 +1,80 @@
-"""Who is calling: the bearer token of a request, and what it allows here."""
+"""Who is calling: the access token of a request, and what it allows here."""
 
 from starlette.requests import Request
 
-from app.api.problems import ApiError
+from app.api.limits import Limits
+from app.api.problems import ApiError, scheme_of
 from app.builds.model import Credential
+from app.contract import dpop
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
+from app.tokens.dpop import ProofChecker
+from app.tokens.errors import KeysUnavailable, TokenError
+from app.tokens.exchanged import ExchangedTokens
 from app.tokens.verifier import Verifier
 
 
 class Guard:
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        proofs: ProofChecker,
+        limits: Limits,
+        exchanged: ExchangedTokens | None = None,
+    ) -> None:
+        """With `exchanged`, it reads build tokens, and those that were minted are refused."""
         self._verifier = verifier
+        self._proofs = proofs
+        self._limits = limits
+        self._exchanged = exchanged
 
     async def user(self, request: Request, scope: str) -> UserPrincipal:
-        """The user whose token this is, if it holds `scope`."""
-        principal = await self._verifier.user(_bearer(request))
+        """The user whose token this is, if it holds `scope`; one more request of theirs."""
+        try:
+            principal = await self._verifier.user(*await self._presented(request))
+        except (TokenError, ApiError) as error:
+            await self._count(request, error)
+            raise
+        await self._limits.user(request, principal.user_id)
         require(principal, frozenset({scope}), "this call needs the scope {}")
         return principal
 
     async def worker(self, request: Request, build_id: str) -> Credential:
         """What a build token says, if it is this very build's (RFC 9700 §2.3)."""
-        principal = await self._verifier.build(_bearer(request))
+        try:
+            token, jkt = await self._presented(request)
+            if self._exchanged:
+                principal = await self._exchanged.build(token, build_id, jkt)
+            else:
+                principal = await self._verifier.build(token, jkt)
+        except (TokenError, ApiError) as error:
+            await self._count(request, error)
+            raise
         if principal.build_id != build_id:
             raise ApiError(Code.WRONG_BUILD, "the token is another build's")
         return Credential(user_id=principal.user_id, token_id=principal.token_id)
+
+    async def _count(self, request: Request, error: Exception) -> None:
+        """Count a request without a valid token, and refuse it instead when there are too many."""
+        if not isinstance(error, KeysUnavailable):  # then nobody knows
+            await self._limits.stranger(request)
+
+    async def _presented(self, request: Request) -> tuple[str, str | None]:
+        """The token, and the thumbprint of the key that its sender proves to hold."""
+        scheme, token = _token(request)
+        if scheme != dpop.SCHEME:
+            return token, None
+        proofs = request.headers.getlist(dpop.HEADER)
+        if len(proofs) != 1:  # RFC 9449 §4.3
+            raise ApiError(Code.INVALID_PROOF, "send one DPoP header with a proof")
+        path: str = request.scope["path"]
+        jkt = await self._proofs.check(proofs[0], method=request.method, path=path, token=token)
+        return token, jkt
+
+
+def token_of(request: Request) -> str:
+    """The access token of a request that a guard let in."""
+    return _token(request)[1]
 
 
 def require(principal: UserPrincipal, scopes: frozenset[str], detail: str) -> None:
@@ -36,8 +86,9 @@ def require(principal: UserPrincipal, scopes: frozenset[str], detail: str) -> No
         )
 
 
-def _bearer(request: Request) -> str:
-    """The token of the one Authorization header (RFC 6750 §2.1; never from query or body)."""
+def _token(request: Request) -> tuple[str, str]:
+    """Scheme and token of the one Authorization header (RFC 6750 §2.1, RFC 9449 §7.1; never from
+    query or body)."""
     headers = request.headers.getlist("authorization")
     if not headers:
         raise ApiError(Code.MISSING_TOKEN, "send an access token: Authorization: Bearer <token>")
@@ -45,9 +96,9 @@ def _bearer(request: Request) -> str:
     if len(headers) > 1 or in_query:
         raise ApiError(Code.INVALID_REQUEST, "send the token once, in one Authorization header")
     scheme, _, token = headers[0].partition(" ")
-    if scheme.lower() != "bearer":
+    if scheme.lower() not in {"bearer", dpop.SCHEME.lower()}:
         raise ApiError(Code.MISSING_TOKEN, "send an access token: Authorization: Bearer <token>")
     token = token.strip(" ")
     if not token or " " in token:
         raise ApiError(Code.INVALID_REQUEST, "the Authorization header holds no single token")
-    return token
+    return scheme_of(request), token

@@ -28,7 +28,8 @@ def page_policy(*, issuer_origin: str) -> str:
     """The Content-Security-Policy of a page of ours, which talks to the API and signs in at
     `issuer_origin` (`https://login.example.com`)."""
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
+        "img-src 'self' data:; "
         f"connect-src 'self' {issuer_origin}; form-action 'self' {issuer_origin}; "
         "base-uri 'none'; frame-ancestors 'none'"
     )

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any, Final
 
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -64,6 +65,12 @@ async def readyz(request: Request) -> Response:
     ready = all(state == "ok" for state in states.values())
     body: dict[str, Any] = {"status": "ok" if ready else "unavailable", "checks": states}
     return JSONResponse(body, 200 if ready else 503, {} if ready else {"Retry-After": "2"})
+
+
+async def metrics(request: Request) -> Response:
+    """The numbers of this process and of all builds, for Prometheus."""
+    text = await parts(request).metrics.text()
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def jwks(request: Request) -> Response:

@@ -17,15 +17,15 @@ _VERY_LAST: Final = 2**63 - 1
 _HEADERS: Final = {
     "Accept-Ranges": "bytes",
     "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
 }
 
 
 async def read(request: Request, user: UserPrincipal) -> Response:
     build_id = request.path_params["build_id"]
     service = parts(request).service
+    follow = _flag(request, "follow")
     status, length = await service.log_length(user.user_id, build_id)
-    if request.query_params.get("follow") in {"1", "true"} and request.method != "HEAD":
+    if follow and request.method != "HEAD":
         return _follow(request, user, length, final=status.final)
 
     wanted = bodies.byte_range(request, length)
@@ -55,8 +55,20 @@ def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) 
     if wanted:
         headers["Content-Range"] = f"bytes {first}-{_VERY_LAST}/*"
     build_id = request.path_params["build_id"]
-    content = parts(request).service.follow_log(build_id, first, until=user.expires_at)
-    return StreamingResponse(content, 206 if wanted else 200, headers, "text/plain; charset=utf-8")
+    return parts(request).streams.response(
+        user.user_id,
+        parts(request).service.follow_log(build_id, first, until=user.expires_at),
+        206 if wanted else 200,
+        headers,
+        "text/plain; charset=utf-8",
+    )
+
+
+def _flag(request: Request, name: str) -> bool:
+    value = bodies.parameter(request, name)
+    if value not in {None, "0", "1", "false", "true"}:
+        raise ApiError(Code.BAD_REQUEST, f"{name} must be 1 or 0")
+    return value in {"1", "true"}
 
 
 def _not_satisfiable(length: int) -> ApiError:

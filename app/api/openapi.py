@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -11,16 +10,48 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from app.api.operation import BUILD_TOKEN, Operation
 from app.api.problems import status_of
 from app.contract.problems import MEDIA_TYPE, Code, Problem
+from app.contract.status import Status
 
 _REF: Final = "#/components/schemas/{model}"
+
+#: Version of what is described here, not of the software: that is nobody's business.
+_API_VERSION: Final = "1"
+
+#: What parameters look like, by name; others are text.
+_PARAMETERS: Final[dict[str, dict[str, Any]]] = {
+    "build_id": {"type": "string", "pattern": "^bld_[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
+    "status": {"type": "string", "enum": list(Status)},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+    "cursor": {"type": "string", "pattern": "^bld_[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
+    "follow": {"type": "string", "enum": ["0", "1", "false", "true"], "default": "0"},
+    "Idempotency-Key": {
+        "type": "string",
+        "pattern": r"^[\x21\x23-\x5b\x5d-\x7e]{1,255}$",
+    },
+    "Baton-Lease": {"type": "string", "minLength": 1},
+    "Content-Range": {"type": "string", "pattern": r"^bytes [0-9]{1,15}-[0-9]{1,15}/\*$"},
+}
+
+#: Headers that every answer of a status has.
+_HEADERS: Final[dict[int, dict[str, str]]] = {
+    401: {"WWW-Authenticate": "what kind of token to send, and where to get one (RFC 6750 §3)"},
+    403: {"WWW-Authenticate": "what the token lacks (RFC 6750 §3)"},
+    405: {"Allow": "the methods of this path"},
+    429: {
+        "Retry-After": "seconds to wait",
+        "RateLimit-Policy": "the quota that is used up (draft-ietf-httpapi-ratelimit-headers)",
+        "RateLimit": "what is left of it, and for how many seconds",
+    },
+    503: {"Retry-After": "seconds to wait"},
+}
 
 #: What any call with a token may hear, and beside it one with a build token.
 _TOKEN: Final = (
     Code.BAD_REQUEST, Code.INVALID_REQUEST, Code.MISSING_TOKEN, Code.INVALID_TOKEN,
-    Code.INSUFFICIENT_SCOPE, Code.WRONG_TOKEN_KIND, Code.INTERNAL, Code.UNAVAILABLE,
+    Code.INSUFFICIENT_SCOPE, Code.WRONG_TOKEN_KIND, Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE,
 )  # fmt: skip
 _BUILD_TOKEN: Final = (Code.SUPERSEDED_TOKEN, Code.WRONG_BUILD)
-_JSON: Final = (Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_BODY)
+_JSON: Final = (Code.TOO_SLOW, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_BODY)
 
 
 def document(
@@ -43,7 +74,7 @@ def document(
         "openapi": "3.1.0",
         "info": {
             "title": "Baton",
-            "version": version("baton"),
+            "version": _API_VERSION,
             "summary": "An asynchronous build service",
         },
         "servers": [{"url": api_url}],
@@ -104,6 +135,8 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
             codes += _BUILD_TOKEN
         if "{build_id}" in operation.path:
             codes.append(Code.NOT_FOUND)
+    elif not operation.probe:
+        codes.append(Code.TOO_MANY)
     if operation.takes:
         codes += _JSON
     for status in sorted({status_of(code) for code in codes}):
@@ -111,7 +144,7 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
         described["responses"][str(status)] = {
             "description": words,
             "content": {MEDIA_TYPE: {"schema": names[Problem, "serialization"]}},
-        }
+        } | _headers(status)
     return described
 
 
@@ -126,11 +159,19 @@ def _success(operation: Operation, text: str, names: dict[Any, Any]) -> dict[str
     return answer
 
 
+def _headers(status: int) -> dict[str, Any]:
+    headers = {
+        name: {"description": text, "required": True, "schema": {"type": "string"}}
+        for name, text in _HEADERS.get(status, {}).items()
+    }
+    return {"headers": headers} if headers else {}
+
+
 def _parameter(place: str, name: str, text: str) -> dict[str, Any]:
     return {
         "in": place,
         "name": name,
         "description": text,
         "required": place == "path",
-        "schema": {"type": "string"},
+        "schema": _PARAMETERS.get(name, {"type": "string"}),
     }

@@ -38,6 +38,7 @@ class Operation:
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     needs: dict[str, str] = field(default_factory=dict)  #: headers that must be there
+    probe: bool = False  #: asked for by machines that look after this one: not counted
 
 
 BUILD_TOKEN = "build"  # noqa: S105
@@ -62,14 +63,27 @@ def for_worker(endpoint: WorkerEndpoint) -> Endpoint:
     return guarded
 
 
+def for_anyone(endpoint: Endpoint) -> Endpoint:
+    """Let in everyone, as often as their address may."""
+
+    async def counted(request: Request) -> Response:
+        await parts(request).limits.stranger(request)
+        return await endpoint(request)
+
+    return counted
+
+
 def routes(operations: Sequence[Operation]) -> list[Route]:
     """One route for each path, so that a 405 can name its methods (RFC 9110 §15.5.6)."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in operations:
         methods = by_path.setdefault(operation.path, {})
-        methods[operation.method] = operation.endpoint
+        endpoint = operation.endpoint
+        if not (operation.token or operation.probe):
+            endpoint = for_anyone(endpoint)
+        methods[operation.method] = endpoint
         if operation.method == "GET":
-            methods["HEAD"] = operation.endpoint
+            methods["HEAD"] = endpoint
     return [_route(path, methods) for path, methods in by_path.items()]
 
 
@@ -83,13 +97,14 @@ def _door(methods: dict[str, Endpoint]) -> Endpoint:
     """The door: every error becomes an answer here, the unforeseen ones too."""
     allowed = ", ".join(sorted(methods))
 
-    async def not_allowed(_: Request) -> Response:
+    async def not_allowed(request: Request) -> Response:
+        await parts(request).limits.stranger(request)
         detail = f"this path takes {allowed}"
         raise ApiError(Code.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
 
     async def answer(request: Request) -> Response:
         try:
-            return await methods.get(request.method, not_allowed)(request)
+            response = await methods.get(request.method, not_allowed)(request)
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception as error:
@@ -97,6 +112,8 @@ def _door(methods: dict[str, Endpoint]) -> Endpoint:
             if problem is None:
                 log.exception("%s %s failed", request.method, request.scope["path"])
                 problem = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
-            return parts(request).problems.response(problem, request)
+            response = parts(request).problems.response(problem, request)
+        parts(request).limits.tell(request, response)
+        return response
 
     return answer

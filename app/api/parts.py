@@ -7,8 +7,12 @@ from typing import Any
 from starlette.requests import Request
 
 from app.api.guard import Guard
+from app.api.limits import Limits
+from app.api.metrics import Metrics
 from app.api.problems import Problems
-from app.builds.service import BuildService
+from app.api.streams import Streams
+from app.builds.service import BuildService, Keep
+from app.builds.waiting import Waiting
 
 #: A readiness check: returns when all is well, raises otherwise.
 Check = Callable[[], Awaitable[None]]
@@ -17,7 +21,13 @@ Check = Callable[[], Awaitable[None]]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
     service: BuildService
+    waiting: Waiting
     guard: Guard
+    limits: Limits
+    streams: Streams
+    metrics: Metrics
+    #: From a user's token to what gets a build's tokens for it; None where tokens are minted.
+    exchange: Callable[[str], Keep] | None
     problems: Problems
     max_body: int  #: bytes
     root: str  #: path of the API's URL, before all of ours; empty where it has none

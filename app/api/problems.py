@@ -11,7 +11,9 @@ from starlette.responses import Response
 
 import app.tokens.errors as tokens
 from app.builds import errors as builds
+from app.contract import dpop
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, FieldError, Problem
+from app.contract.status import Reason
 
 #: Seconds that a client is asked to wait before it tries again, where nobody knows better.
 _RETRY_AFTER: Final = 2
@@ -21,6 +23,7 @@ _STATUS: Final[dict[Code, int]] = {
     Code.INVALID_REQUEST: 400,
     Code.MISSING_TOKEN: 401,
     Code.INVALID_TOKEN: 401,
+    Code.INVALID_PROOF: 401,
     Code.SUPERSEDED_TOKEN: 401,
     Code.INSUFFICIENT_SCOPE: 403,
     Code.WRONG_TOKEN_KIND: 403,
@@ -34,6 +37,7 @@ _STATUS: Final[dict[Code, int]] = {
     Code.NOT_CANCELLABLE: 409,
     Code.BUILD_FINAL: 410,
     Code.LOG_INCOMPLETE: 412,
+    Code.TOO_SLOW: 408,
     Code.TOO_LARGE: 413,
     Code.LOG_FULL: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
@@ -42,14 +46,19 @@ _STATUS: Final[dict[Code, int]] = {
     Code.INVALID_BODY: 422,
     Code.KEY_REUSED: 422,
     Code.TOO_MANY: 429,
+    Code.QUEUE_FULL: 429,
+    Code.TOO_MANY_STREAMS: 429,
     Code.INTERNAL: 500,
+    Code.TOKEN_REFUSED: 502,
     Code.UNAVAILABLE: 503,
+    Code.NO_TOKEN: 503,
 }
 
 #: The `error` of a challenge (RFC 6750 §3.1) for a code that has one.
 _CHALLENGE: Final[dict[Code, str]] = {
     Code.INVALID_REQUEST: "invalid_request",
     Code.INVALID_TOKEN: "invalid_token",
+    Code.INVALID_PROOF: "invalid_dpop_proof",
     Code.SUPERSEDED_TOKEN: "invalid_token",
     Code.INSUFFICIENT_SCOPE: "insufficient_scope",
     Code.WRONG_TOKEN_KIND: "insufficient_scope",
@@ -81,6 +90,24 @@ class ApiError(Exception):
         super().__init__(detail)
 
 
+def quota_exceeded(
+    code: Code, detail: str, *, policy: str, quota: int, wait: int, window: int | None = None
+) -> ApiError:
+    """429, with the fields and the member of draft-ietf-httpapi-ratelimit-headers-11 (§3, §4, §5.1)
+    that say which quota it was; `wait` and `window` in seconds."""
+    more: dict[str, Any] = {"violated-policies": [policy]}
+    return ApiError(
+        code,
+        detail,
+        headers={
+            "Retry-After": str(wait),
+            "RateLimit-Policy": f'"{policy}";q={quota}' + (f";w={window}" if window else ""),
+            "RateLimit": f'"{policy}";r=0;t={wait}',
+        },
+        **more,
+    )
+
+
 _REFUSALS: Final[dict[type[builds.BuildError], Code]] = {
     builds.NotFound: Code.NOT_FOUND,
     builds.KeyReused: Code.KEY_REUSED,
@@ -104,6 +131,14 @@ def _of_build(error: builds.BuildError) -> ApiError:
         case builds.StoreUnavailable():
             wait = str(round(error.retry_after))
             return ApiError(Code.UNAVAILABLE, detail, headers={"Retry-After": wait})
+        case builds.QueueFull():
+            return quota_exceeded(
+                Code.QUEUE_FULL,
+                detail,
+                policy="queue",
+                quota=error.limit,
+                wait=round(error.retry_after),
+            )
         case builds.SpecRefused():
             field = FieldError(pointer=error.pointer, detail=detail)
             return ApiError(
@@ -118,12 +153,22 @@ def _of_build(error: builds.BuildError) -> ApiError:
             return ApiError(_REFUSALS[type(error)], detail)
 
 
+def _of_mint(error: builds.MintFailed) -> ApiError:
+    """Nothing was submitted, since the user's token could not be exchanged."""
+    if error.reason is Reason.NO_TOKEN:
+        headers = {"Retry-After": str(max(1, round(error.retry_after or _RETRY_AFTER)))}
+        return ApiError(Code.NO_TOKEN, str(error), headers=headers)
+    return ApiError(Code.TOKEN_REFUSED, str(error))
+
+
 def _of_token(error: tokens.TokenError) -> ApiError:
     match error:
         case tokens.KeysUnavailable():
             wait = str(max(1, round(error.retry_after)))
             detail = "the issuer's keys cannot be had at the moment"
             return ApiError(Code.UNAVAILABLE, detail, headers={"Retry-After": wait})
+        case tokens.InvalidProof():
+            return ApiError(Code.INVALID_PROOF, str(error))
         case tokens.InsufficientScope():
             return ApiError(Code.INSUFFICIENT_SCOPE, str(error), scope=error.needed)
         case tokens.WrongKind():
@@ -159,6 +204,8 @@ def as_api_error(error: Exception) -> ApiError | None:
             return error
         case builds.BuildError():
             return _of_build(error)
+        case builds.MintFailed():
+            return _of_mint(error)
         case tokens.TokenError():
             return _of_token(error)
         case _:
@@ -175,7 +222,7 @@ class Problems:
         status = _STATUS[error.code]
         headers = dict(error.headers)
         if status in {401, 403} or error.code is Code.INVALID_REQUEST:
-            headers["WWW-Authenticate"] = self._challenge(error)
+            headers["WWW-Authenticate"] = self._challenge(error, scheme_of(request))
         if status in {429, 503}:
             headers.setdefault("Retry-After", str(_RETRY_AFTER))
         problem = Problem(
@@ -194,8 +241,9 @@ class Problems:
             MEDIA_TYPE,
         )
 
-    def _challenge(self, error: ApiError) -> str:
-        """RFC 6750 §3, with RFC 9728 §5.1's pointer; every text is ours, none from the request."""
+    def _challenge(self, error: ApiError, scheme: str) -> str:
+        """RFC 6750 §3, RFC 9449 §7.1, with RFC 9728 §5.1's pointer; every text is ours, none from
+        the request."""
         parts = ['realm="baton"']
         word = _CHALLENGE.get(error.code)
         if word:  # RFC 6750 §3.1: no error code when there were no credentials
@@ -204,7 +252,15 @@ class Problems:
         if error.scope:
             parts.append(f'scope="{" ".join(sorted(error.scope))}"')
         parts.append(f'resource_metadata="{self._metadata_url}"')
-        return "Bearer " + ", ".join(parts)
+        if scheme == dpop.SCHEME:
+            parts.append(f'algs="{dpop.ALGORITHM}"')
+        return f"{scheme} {', '.join(parts)}"
+
+
+def scheme_of(request: Request) -> str:
+    """The scheme that a request authenticates with, of those that are known; else `Bearer`."""
+    said = request.headers.get("authorization", "").partition(" ")[0].lower()
+    return dpop.SCHEME if said == dpop.SCHEME.lower() else "Bearer"
 
 
 def _quotable(text: str) -> str:

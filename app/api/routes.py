@@ -14,6 +14,8 @@ from app.contract.spec import BuildSpec
 _KEY: Final = {"Idempotency-Key": "same key and same body: the same build; other body: 422"}
 _LEASE: Final = {LEASE_HEADER: "the lease id of the claim"}
 _DOCUMENT: Final = "application/json"
+_SUBMITTED: Final = (Code.INVALID_BODY, Code.KEY_REUSED, Code.QUEUE_FULL)
+_EXCHANGED: Final = (Code.NO_TOKEN, Code.TOKEN_REFUSED)
 _HELD: Final = (Code.LEASE_LOST, Code.BUILD_FINAL)
 
 OPERATIONS: Final = (
@@ -27,7 +29,7 @@ OPERATIONS: Final = (
         gives=BuildView,
         status=202,
         headers=_KEY,
-        problems=(Code.INVALID_BODY, Code.KEY_REUSED),
+        problems=(*_SUBMITTED, *_EXCHANGED),
     ),
     Operation(
         method="GET",
@@ -69,7 +71,7 @@ OPERATIONS: Final = (
         gives=BuildView,
         status=202,
         headers=_KEY,
-        problems=(Code.INVALID_BODY, Code.KEY_REUSED),
+        problems=(*_SUBMITTED, *_EXCHANGED),
     ),
     Operation(
         method="GET",
@@ -81,7 +83,7 @@ OPERATIONS: Final = (
         also={206: "the range that was asked for"},
         query={"follow": "1: stream until the build ends"},
         headers={"Range": "a single byte range"},
-        problems=(Code.RANGE_NOT_SATISFIABLE,),
+        problems=(Code.RANGE_NOT_SATISFIABLE, Code.TOO_MANY_STREAMS),
     ),
     Operation(
         method="POST",
@@ -142,6 +144,7 @@ OPERATIONS: Final = (
         summary="Liveness",
         endpoint=health.healthz,
         gives=_DOCUMENT,
+        probe=True,
     ),
     Operation(
         method="GET",
@@ -149,7 +152,16 @@ OPERATIONS: Final = (
         summary="Readiness",
         endpoint=health.readyz,
         gives=_DOCUMENT,
+        probe=True,
         also={503: "not ready; `checks` says what is missing"},
+    ),
+    Operation(
+        method="GET",
+        path=paths.METRICS,
+        summary="Numbers for Prometheus",
+        endpoint=health.metrics,
+        gives="text/plain",
+        probe=True,
     ),
     Operation(
         method="GET",

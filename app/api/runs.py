@@ -1,8 +1,6 @@
 """Workers' calls: claim, heartbeat, log, result. Each with the build's own token."""
 
-from typing import Annotated
-
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, RootModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,10 +10,17 @@ from app.api.problems import ApiError
 from app.builds.model import Credential
 from app.contract.problems import Code
 from app.contract.runs import LEASE_HEADER, MAX_LOG_CHUNK, ClaimRequest, Handback, Progress, Result
+from app.contract.status import Status
 
 
-class Report(RootModel[Annotated[Progress | Handback | Result, Field(union_mode="left_to_right")]]):
+class Report(RootModel[Progress | Handback | Result]):
     """How far a running build is, that it has to go elsewhere, or its end."""
+
+
+class _Kind(BaseModel):
+    """What tells the three apart, so that errors speak of the one that was meant."""
+
+    status: Status
 
 
 async def claim(request: Request, credential: Credential) -> Response:
@@ -43,14 +48,19 @@ async def append_log(request: Request, credential: Credential) -> Response:
 
 async def report(request: Request, credential: Credential) -> Response:
     lease = _lease(request)
-    body = (await bodies.read_model(request, Report, parts(request).max_body)).root
+    body = await bodies.read_json(request, parts(request).max_body)
     build_id = request.path_params["build_id"]
     service = parts(request).service
-    if isinstance(body, Progress):
-        return _json(await service.renew(build_id, credential, lease, body))
-    if isinstance(body, Handback):
-        return _json(await service.hand_back(build_id, credential, lease))
-    return _json(await service.finish(build_id, credential, lease, body))
+    match bodies.validated(_Kind, body).status:
+        case Status.RUNNING:
+            progress = bodies.validated(Progress, body)
+            return _json(await service.renew(build_id, credential, lease, progress))
+        case Status.QUEUED:
+            bodies.validated(Handback, body)
+            return _json(await service.hand_back(build_id, credential, lease))
+        case _:
+            result = bodies.validated(Result, body)
+            return _json(await service.finish(build_id, credential, lease, result))
 
 
 def _lease(request: Request) -> str:

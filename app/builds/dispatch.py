@@ -18,7 +18,7 @@ from app.builds.errors import MintFailed, QueueUnavailable, SameToken, StoreUnav
 from app.builds.model import Ticket, Timers, log_context
 from app.builds.queue import BuildQueue
 from app.builds.store import BuildStore
-from app.builds.store.redis import Taken
+from app.builds.store.answers import Taken
 from app.contract.status import Reason
 
 log = logging.getLogger(__name__)
@@ -195,6 +195,10 @@ class Dispatcher:
             )
 
     async def _refused(self, taken: Taken, error: MintFailed) -> None:
+        if error.final:
+            log.warning("given up: %s", error, extra=log_context(taken.build_id))
+            await self._store.give_up(taken, reason=error.reason, message=str(error))
+            return
         if error.others_too:
             delay = self._failed(error.retry_after)
         else:

@@ -4,6 +4,7 @@ BuildError
 ├── NotFound               no such build, or somebody else's
 ├── SpecRefused            the spec asks for more than the settings allow
 ├── KeyReused              the Idempotency-Key came with another body before
+├── QueueFull              its user has as many builds queued as one may
 ├── NotCancellable         it has ended already
 ├── SameToken              the token is the one of the attempt before
 ├── StoreUnavailable       Redis did not answer; nothing is known to have changed
@@ -18,7 +19,7 @@ BuildError
     ├── LogConflict        other bytes stand at the offset
     ├── LogFull            the attempt's log limit is reached
     └── LogIncomplete      the result's log has not all arrived
-MintFailed                 no token to be had for now; raised by the mint that dispatch is given
+MintFailed                 no token to be had for now; raised by what mints or exchanges
 QueueUnavailable           the broker did not take the message
 """
 
@@ -43,6 +44,20 @@ class SpecRefused(BuildError):
 
 class KeyReused(BuildError):
     """The Idempotency-Key was used with another body; use a new key for a new build."""
+
+
+class QueueFull(BuildError):
+    """Its user has `limit` builds queued, and that is as many as one may have."""
+
+    retry_after = 30.0  #: seconds; room comes with the next of them that begins
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        builds = "1 build" if limit == 1 else f"{limit} builds"
+        super().__init__(
+            f"you have {builds} queued, which is the limit here: submit again when one of them has "
+            "begun, or cancel some. BATON_USER_QUEUE is the setting"
+        )
 
 
 class NotCancellable(BuildError):
@@ -121,7 +136,8 @@ class LogIncomplete(_AtOffset):
 class MintFailed(Exception):
     """No token for now; the build waits. `retry_after` in seconds, where the provider named it.
 
-    `others_too`: whether other builds' tokens would most likely fail as well.
+    `others_too`: whether other builds' tokens would most likely fail as well; `final`: whether
+    there will never be one for this build.
     """
 
     def __init__(
@@ -131,10 +147,12 @@ class MintFailed(Exception):
         retry_after: float | None = None,
         *,
         others_too: bool = True,
+        final: bool = False,
     ) -> None:
         self.reason = reason
         self.retry_after = retry_after
         self.others_too = others_too
+        self.final = final
         super().__init__(message)
 
 

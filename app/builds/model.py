@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from pydantic import TypeAdapter
 
@@ -74,6 +74,17 @@ class Ticket:
     token: str = field(repr=False)
     token_id: str
     facts: TokenFacts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """What the attempts at a build will need and nobody can get later; none of it is read here."""
+
+    sealed: tuple[str, ...] = field(repr=False)  #: one for each attempt
+    lasts: float  #: seconds for which they are of any use
+
+
+NOTHING_KEPT: Final = Kept(sealed=(), lasts=0.0)
 
 
 class Timers(Protocol):

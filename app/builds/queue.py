@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 _SOCKET_TIMEOUT: Final = 3
 #: Seconds for one message in all; then it counts as not sent.
 _SEND_TIMEOUT: Final = 10.0
-#: Seconds; RabbitMQ refuses messages that are to expire later (2³² milliseconds).
-_LONGEST_TTL: Final = 4_000_000
 #: Threads that publish: sending blocks, and the event loop must not.
 _SENDERS: Final = 2
 
@@ -151,7 +149,7 @@ class CeleryQueue:
                 "confirm_timeout": _SOCKET_TIMEOUT,
                 # Celery's own `expires` only tells a worker to drop it: until one does, the
                 # token would lie there.
-                "expiration": min(timers.message_expires, _LONGEST_TTL),
+                "expiration": timers.message_expires,
             }
         self._celery.send_task(
             wire.RUN_BUILD,

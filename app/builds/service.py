@@ -5,17 +5,25 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from app.builds.errors import BuildFinal, LogIncomplete, NotFound, SpecRefused
 from app.builds.ids import PATTERN, BuildIds
 from app.builds.log import LogReader
-from app.builds.model import Credential
+from app.builds.model import NOTHING_KEPT, Credential, Kept
 from app.builds.store import BuildStore
-from app.builds.store.redis import Finish
+from app.builds.store.answers import Finish
 from app.contract.builds import BuildPage, BuildView, LogView
 from app.contract.runs import Appended, Claim, ClaimRequest, Directive, Progress, Result
 from app.contract.spec import DEFAULT_TIMEOUT, BuildSpec
 from app.contract.status import Status
+
+
+class Keep(Protocol):
+    """Obtains what the attempts at a build will need, while its user is there. Raises
+    `MintFailed`."""
+
+    async def __call__(self, *, user_id: str, build_id: str, timeout: float) -> Kept: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +38,7 @@ class BuildRules:
     after_timeout: float  #: beyond a build's timeout, in which its end must have been reported
     log_limit: int
     idempotency_ttl: float
+    user_queue: int  #: builds that a user may have queued
 
 
 class BuildService:
@@ -50,11 +59,12 @@ class BuildService:
         *,
         idempotency_key: str | None = None,
         retry_of: str | None = None,
+        keep: Keep | None = None,
     ) -> BuildView:
         """Accept a build: on record and queued when this returns.
 
         With an `idempotency_key`, the same key and spec return the build that they made before.
-        Raises `SpecRefused`, `KeyReused`.
+        Raises `SpecRefused`, `KeyReused`, `QueueFull`, and what `keep` raises.
         """
         spec, timeout = self._checked(spec)
         spec_json = spec.model_dump_json()
@@ -62,8 +72,17 @@ class BuildService:
         if idempotency_key is not None:
             body = f"{retry_of or ''}\n{spec_json}"
             idempotency = (_sha256(idempotency_key), _sha256(body))
+        if keep and idempotency:  # what is kept costs the provider work: not for a repeat
+            before = await self._store.submitted(owner, idempotency)
+            if before is not None:
+                return await self.show(owner, before)
+        build_id = self._ids.new()
+        kept = NOTHING_KEPT
+        if keep:
+            await self._store.check_room(owner, self._rules.user_queue)
+            kept = await keep(user_id=owner, build_id=build_id, timeout=timeout)
         build_id, created = await self._store.submit(
-            build_id=self._ids.new(),
+            build_id=build_id,
             owner=owner,
             spec_json=spec_json,
             timeout=timeout,
@@ -71,6 +90,8 @@ class BuildService:
             retry_of=retry_of,
             idempotency=idempotency,
             idempotency_ttl=self._rules.idempotency_ttl,
+            queue_limit=self._rules.user_queue,
+            kept=kept,
         )
         if created is None:
             return await self.show(owner, build_id)
@@ -119,12 +140,17 @@ class BuildService:
         return await self.show(owner, build_id)
 
     async def retry(
-        self, owner: str, build_id: str, *, idempotency_key: str | None = None
+        self,
+        owner: str,
+        build_id: str,
+        *,
+        idempotency_key: str | None = None,
+        keep: Keep | None = None,
     ) -> BuildView:
         """A new build with the same spec."""
         before = await self.show(owner, build_id)
         return await self.submit(
-            owner, before.spec, idempotency_key=idempotency_key, retry_of=before.id
+            owner, before.spec, idempotency_key=idempotency_key, retry_of=before.id, keep=keep
         )
 
     async def log_length(self, owner: str, build_id: str) -> tuple[Status, int]:

@@ -27,14 +27,16 @@ class Watch:
     """Requeues or ends what is overdue, several times within each lease.
 
     While the store or this API was away, workers could not renew their leases although they live:
-    at its start, and after each outage of the store, the watch holds off for one lease.
+    at its start, after each outage of the store, and when more than a third of a lease went by
+    between two looks (the store or this process was frozen), the watch holds off for one lease.
     """
 
     def __init__(self, store: BuildStore, rules: WatchRules) -> None:
         self._store = store
         self._rules = rules
-        self._interval = min(1.0, rules.lease / 4)
+        self._interval = min(1.0, rules.lease / 8)
         self._hold_until = 0.0
+        self._looked_at: float | None = None  #: by the store's clock
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -51,11 +53,18 @@ class Watch:
         self._hold_until = time.monotonic() + self._rules.lease
 
     async def _once(self) -> None:
-        done = await self._store.expire(
-            hold=time.monotonic() < self._hold_until,
+        hold = time.monotonic() < self._hold_until
+        last = self._looked_at
+        expired = await self._store.expire(
+            hold=hold,
             max_attempts=self._rules.max_attempts,
             max_wait=self._rules.max_wait,
             retention=self._rules.retention,
+            not_after=None if last is None else last + self._rules.lease / 3,
         )
-        for what, build_id in done:
+        self._looked_at = expired.at
+        if expired.held and not hold:
+            log.warning("the watch waits: it comes late, and workers may not have been heard")
+            self._hold_off()
+        for what, build_id in expired.done:
             log.warning("overdue: %s", what, extra=log_context(build_id))

@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "worker": "app.cli.serve",
     "issuer": "app.cli.serve",
     "secrets": "app.cli.secret_files",
+    "dpop-key": "app.cli.dpop_key",
 }
 
 _INTERRUPTED: Final = 130
@@ -44,7 +45,9 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(_COMMANDS[cmd_name]), f"{cmd_name}_command")
+        command = getattr(
+            import_module(_COMMANDS[cmd_name]), f"{cmd_name.replace('-', '_')}_command"
+        )
         return command if isinstance(command, click.Command) else None
 
 

@@ -55,7 +55,7 @@ class _Terminal:
         ]
         if stack.api_url != DEFAULT_API:
             lines.insert(0, f"  export BATON_API_URL={stack.api_url}")
-        where = f"API {stack.api_url}   issuer {stack.issuer}"
+        where = f"dashboard and API {stack.api_url}   issuer {stack.issuer}"
         with self._lock:
             click.secho(f"\nBaton is ready:  {where}   (Ctrl-C ends all of it)", bold=True)
             click.echo("\n".join([*lines, ""]))

@@ -2,25 +2,35 @@
 
 import logging
 import os
+import resource
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import click
 import uvicorn
 from starlette.applications import Starlette
 
-from app.cli.http_protocol import HttpProtocol
+from app.cli.http_protocol import bounded
 from app.cli.log_format import LogFormat
 from app.cli.privacy import forbid_inspection
+from app.issuer_settings import IssuerSettings
 from app.main import create_app, create_issuer
-from app.settings import IssuerSettings, Settings
+from app.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
 #: Seconds that open answers (followed logs) get when the server is told to stop; their readers come
 #: back to where they were.
 _GRACE: Final = 3
+
+#: Files that an API process opens besides its clients' connections: to store, broker and issuer,
+#: modules, and the connections that are told that there are too many.
+_OTHER_FILES: Final = 300
+
+#: Connections of a development issuer.
+_CONNECTIONS: Final = 200
 
 log_level = click.option(
     "--log-level",
@@ -42,8 +52,15 @@ def api_command(log_level: str, access_log: bool) -> None:
     Its settings are BATON_* variables; a wrong or missing one stops the start.
     """
     settings = Settings.from_env(os.environ)
+    _allow_open_files(settings.max_connections)
     _serve(
-        create_app(settings), settings.host, settings.port, level=log_level, access_log=access_log
+        create_app(settings),
+        settings.host,
+        settings.port,
+        level=log_level,
+        access_log=access_log,
+        max_connections=settings.max_connections,
+        trusted_proxies=settings.trusted_proxies,
     )
 
 
@@ -70,7 +87,30 @@ def worker_command() -> None:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "worker"])  # noqa: S606  no shell
 
 
-def _serve(app: Starlette, host: str, port: int, *, level: str, access_log: bool) -> None:
+def _allow_open_files(max_connections: int) -> None:
+    """Let this process open as many as its connections need, if it may. Raises `SettingsError`."""
+    needed = max_connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise SettingsError(
+            f"BATON_MAX_CONNECTIONS={max_connections} needs {needed} open files, and this process "
+            f"may have {hard}: raise its limit (ulimit -n), or lower the setting"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _serve(
+    app: Starlette,
+    host: str,
+    port: int,
+    *,
+    level: str,
+    access_log: bool,
+    max_connections: int = _CONNECTIONS,
+    trusted_proxies: Sequence[str] = (),
+) -> None:
     forbid_inspection()
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormat())
@@ -84,7 +124,10 @@ def _serve(app: Starlette, host: str, port: int, *, level: str, access_log: bool
         log_config=None,
         access_log=access_log,
         server_header=False,
-        http=HttpProtocol,
+        http=bounded(max_connections),
+        # Else uvicorn takes the word of anyone on this machine for where a request comes from.
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         timeout_graceful_shutdown=_GRACE,
         ws="none",
     )

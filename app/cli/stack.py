@@ -14,9 +14,10 @@ from typing import IO, Final, Self
 import httpx
 
 from app.cli import store_server
-from app.cli.sign_in import DEFAULT_AUDIENCE
+from app.cli.sign_in import CLIENT_ID, DEFAULT_AUDIENCE
 from app.cli.supervisor import Child, Supervisor
 from app.contract import paths
+from app.contract.queue import broker_of
 from app.contract.sealing import new_key
 
 #: Seconds for a Python server to come up, on a slow and busy machine.
@@ -32,9 +33,16 @@ _PYTHON: Final = (sys.executable, "-P", "-m")
 #: Settings that are no business of a worker: with one of these a build could read or mint tokens.
 _NOT_FOR_WORKERS: Final = ("BATON_MINT_", "BATON_REDIS_", "BATON_ISSUER", "BATON_CORS_")
 
+#: Of the CLI, and of the dashboard's page; the port does not count on loopback.
+_REDIRECT_URIS: Final = "http://127.0.0.1/callback http://127.0.0.1/ http://localhost/"
+
 #: What the API's own defaults are, for as many workers as they are meant for.
 _DISPATCH_WINDOW: Final = 16
 _USER_CONCURRENCY: Final = 4
+
+
+#: Where the git server of a laptop's owner may be: here, and in the networks of homes and offices.
+_NEARBY: Final = "127.0.0.0/8 ::1/128 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7"
 
 
 class StackError(Exception):
@@ -112,7 +120,7 @@ class Stack:
             if not store_server.answers(given):
                 raise StackError("BATON_REDIS_URL: no Redis answers there")
             self._progress("store", "the Redis of BATON_REDIS_URL")
-            return given, given
+            return given, broker_of(given)
         server = store_server.choose(self._place.data.resolve() / "store")
         store_server.start(server, self._supervisor, self._env())
         what = f"{server.name}, data in {self._place.data}"
@@ -127,6 +135,10 @@ class Stack:
             BATON_ISSUER_KEY_DIR=str(self._place.data.resolve() / "keys"),
             BATON_AUDIENCE=self.audience,
             BATON_MINT_CLIENT_SECRET=secret,
+            # The dashboard's page takes the answer of a sign-in, and fetches its tokens.
+            BATON_ISSUER_REDIRECT_URIS=_REDIRECT_URIS,
+            BATON_CORS_ORIGINS=f"{self._environ.get('BATON_CORS_ORIGINS', '')} {self.api_url} "
+            f"http://localhost:{self.port}",
         )
         child = self._supervisor.start("issuer", _baton("issuer"), env, grace=_SERVER_GRACE)
         self._until_ok(child, self.issuer + ".well-known/openid-configuration")
@@ -145,6 +157,7 @@ class Stack:
             BATON_MINT_CLIENT_SECRET=secret,
         )
         env.setdefault("BATON_MESSAGE_KEYS", keys)
+        env.setdefault("BATON_DASHBOARD_CLIENT_ID", CLIENT_ID)
         workers = self._place.workers
         env.setdefault("BATON_DISPATCH_WINDOW", str(max(_DISPATCH_WINDOW, workers)))
         env.setdefault("BATON_USER_CONCURRENCY", str(max(_USER_CONCURRENCY, workers)))
@@ -162,6 +175,7 @@ class Stack:
         own.setdefault("BATON_MESSAGE_KEYS", keys)
         own.setdefault("BATON_SHUTDOWN_GRACE", "1")  # Ctrl-C means now; the build starts again
         own.setdefault("BATON_GIT_PROTOCOLS", "https,ssh,http,file")
+        own.setdefault("BATON_GIT_NETWORKS", _NEARBY)
         own["BATON_API_URL"] = self.api_url
         own["BATON_WORKER_CONCURRENCY"] = str(self._place.workers)
         # Its line "ready" is of this level; more is welcome.

@@ -1,12 +1,25 @@
 """What users see of a build."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.contract.runs import StepReport
 from app.contract.spec import BuildSpec
 from app.contract.status import Reason, Status
+
+
+class WaitReason(StrEnum):
+    """Why a queued build has not begun; stable, for machines."""
+
+    STARTING = "starting"
+    TURN = "turn"  #: others' builds come first
+    USER_LIMIT = "user_limit"  #: its user has as many under way as are allowed at once
+    WORKERS_BUSY = "workers_busy"
+    NO_WORKER = "no_worker"
+    PROVIDER = "provider"  #: the identity provider gives no token
+    BROKER = "broker"  #: the way to the workers is interrupted
 
 
 class View(BaseModel):
@@ -42,6 +55,18 @@ class LogView(View):
     )
 
 
+class QueueView(View):
+    """Where a queued build stands, and why."""
+
+    why: WaitReason
+    message: str
+    position: int = Field(description="1: the next; about, since users take turns")
+    ahead_own: int = Field(description="builds of the same user before it")
+    estimate: float | None = Field(default=None, description="seconds, about; null: unknown")
+    worker_seen_at: datetime | None = Field(default=None, description="when a worker spoke last")
+    next_try_at: datetime | None = None
+
+
 class BuildView(View):
     id: str
     owner: str
@@ -64,6 +89,7 @@ class BuildView(View):
     retry_of: str | None = None
     log: LogView
     token: TokenFacts | None = None
+    queue: QueueView | None = Field(default=None, description="only of one that is shown, queued")
 
 
 class BuildPage(View):

@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from app.contract.queue import BROKERS
 from app.contract.sealing import Seal
 
 PREFIX: Final = "BATON_"
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class SettingsError(ValueError):
@@ -32,6 +35,12 @@ def _http_url(value: object) -> object:
     return value
 
 
+def _redis_url(value: object) -> object:
+    if isinstance(value, str) and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must be a URL like redis://host:6379/0, rediss://… or unix:///path")
+    return value
+
+
 def _keys(value: object) -> object:
     if isinstance(value, str):
         Seal(value.replace(",", " ").split())
@@ -42,6 +51,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 #: Keys of a `Seal`, with spaces between.
 SealKeys = Annotated[SecretStr, BeforeValidator(_keys)]
 HttpUrl = Annotated[str, BeforeValidator(_http_url)]
+RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
 #: A hundred years are a typing error; more does not fit where times are kept.
 MAX_SECONDS: Final = 100 * 366 * 24 * 3600.0
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
@@ -79,8 +89,8 @@ def seal_with(keys: SecretStr | None, *, development: bool) -> Seal | None:
     if development:
         return None
     raise SettingsError(
-        "BATON_MESSAGE_KEYS is not set: whoever can read the broker would read the tokens that wait "
-        "there. Give API and workers the same key: openssl rand -base64 32 | tr '+/' '-_'"
+        "BATON_MESSAGE_KEYS is not set: whoever can read the broker would read the tokens that "
+        "wait there. Give API and workers the same key: openssl rand -base64 32 | tr '+/' '-_'"
     )
 
 
@@ -100,3 +110,25 @@ def _sentence(error: ValidationError) -> str:
         else:
             sentences.append(f"{variable}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(sentences)
+
+
+def check_broker(url: str, name: str) -> None:
+    """Raises `SettingsError` unless Celery can speak to it; the URL, which may hold a password, is
+    not shown."""
+    scheme = urlsplit(url).scheme
+    if scheme == "unix":
+        raise SettingsError(
+            f"{name}: Celery's URL of a Redis behind a socket is redis+socket:///path/to/the.sock"
+        )
+    if scheme not in BROKERS:
+        raise SettingsError(f"{name}: must be a URL that begins with {', '.join(BROKERS)}")
+
+
+def require_https(name: str, url: str, *, development: bool) -> None:
+    """Raises `SettingsError` for plain http to another machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not development:
+        raise SettingsError(
+            f"{name} must be an https URL: over plain http anyone on the way can forge or read "
+            "tokens (BATON_DEVELOPMENT=1 allows it where that does not matter)"
+        )

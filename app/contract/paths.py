@@ -12,9 +12,15 @@ HEARTBEAT: Final = "/builds/{build_id}/heartbeat"
 
 HEALTHZ: Final = "/healthz"
 READYZ: Final = "/readyz"
+METRICS: Final = "/metrics"
 OPENAPI: Final = "/openapi.json"
 JWKS: Final = "/.well-known/jwks.json"
 PROTECTED_RESOURCE: Final = "/.well-known/oauth-protected-resource"
+
+#: The dashboard's: its page, how it signs in, and its files.
+DASHBOARD: Final = "/"
+DASHBOARD_CONFIG: Final = "/dashboard-config.json"
+DASHBOARD_FILE: Final = "/ui/{version}/{name:path}"
 
 
 def of(template: str, build_id: str) -> str:

@@ -20,6 +20,7 @@ class Code(StrEnum):
     INVALID_REQUEST = "invalid-request"  # 400 RFC 6750 §3.1
     MISSING_TOKEN = "missing-token"  # noqa: S105  401
     INVALID_TOKEN = "invalid-token"  # noqa: S105  401 RFC 6750 §3.1
+    INVALID_PROOF = "invalid-dpop-proof"  # 401 RFC 9449 §7.1
     SUPERSEDED_TOKEN = "superseded-token"  # noqa: S105  401 another attempt's token is in force
     INSUFFICIENT_SCOPE = "insufficient-scope"  # 403 RFC 6750 §3.1
     WRONG_TOKEN_KIND = "wrong-token-kind"  # noqa: S105  403 user token where a build token belongs
@@ -33,6 +34,7 @@ class Code(StrEnum):
     NOT_CANCELLABLE = "not-cancellable"  # 409 the build has ended already
     BUILD_FINAL = "build-final"  # 410
     LOG_INCOMPLETE = "log-incomplete"  # 412 send the log from `end`
+    TOO_SLOW = "too-slow"  # 408 the body did not arrive in time
     TOO_LARGE = "too-large"  # 413
     LOG_FULL = "log-full"  # 413 the build's log limit is reached
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"  # 415
@@ -40,9 +42,13 @@ class Code(StrEnum):
     RANGE_NOT_SATISFIABLE = "range-not-satisfiable"  # 416
     INVALID_BODY = "invalid-body"  # 422 with `errors`
     KEY_REUSED = "idempotency-key-reused"  # 422 same Idempotency-Key, other body
-    TOO_MANY = "too-many"  # 429
+    TOO_MANY = "too-many"  # 429 requests of this user, or from this address
+    QUEUE_FULL = "queue-full"  # 429 the user has as many builds queued as one may
+    TOO_MANY_STREAMS = "too-many-streams"  # 429 the user follows as much at once as one may
     INTERNAL = "internal-error"  # 500
+    TOKEN_REFUSED = "token-refused"  # noqa: S105  502 the provider's answer to an exchange is no use
     UNAVAILABLE = "unavailable"  # 503 with Retry-After
+    NO_TOKEN = "no-token"  # noqa: S105  503 the provider is away, and nothing was submitted
 
 
 class FieldError(BaseModel):

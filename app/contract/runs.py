@@ -13,20 +13,22 @@ problem details whose type is in `problems.Code`; anything else is noise and is 
 Messages ignore unknown fields, so that API and workers can be deployed apart.
 """
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     model_validator,
 )
 
-from app.contract.spec import MAX_STEPS, BuildSpec, Name
+from app.contract.spec import MAX_STEPS, BuildSpec, Name, number
 from app.contract.status import FINAL, Reason, Status, StepStatus
 
 LEASE_HEADER: Final = "Baton-Lease"
@@ -38,8 +40,11 @@ Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 #: Characters of a result's message.
 MAX_TEXT: Final = 2000
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
-#: No truth values, no text: `strict`.
-Offset = Annotated[int, Field(ge=0, le=2**53, strict=True)]
+ExitCode = Annotated[int, Field(ge=-(2**31), lt=2**31), BeforeValidator(number)]
+Offset = Annotated[int, Field(ge=0, le=2**53), BeforeValidator(number)]
+
+
+_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d", re.ASCII)
 
 
 def _utc(time: datetime) -> datetime:
@@ -49,7 +54,14 @@ def _utc(time: datetime) -> datetime:
         raise ValueError("is before the year 1 or after 9999 in UTC") from None
 
 
-Time = Annotated[AwareDatetime, AfterValidator(_utc)]
+def _rfc_3339(time: object) -> object:
+    """Pydantic takes numbers, too, and text that is a number."""
+    if isinstance(time, datetime) or (isinstance(time, str) and _DATE_TIME.match(time)):
+        return time
+    raise ValueError("must be text like 2026-01-01T00:00:00Z (RFC 3339)")
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_utc)]
 
 
 class Message(BaseModel):
@@ -97,7 +109,7 @@ class Appended(LogEnd, Directive):
 class StepReport(Message):
     name: Name
     status: StepStatus = StepStatus.PENDING
-    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31, strict=True)] | None = None
+    exit_code: ExitCode | None = None
     started_at: Time | None = None
     finished_at: Time | None = None
     log_offset: Offset | None = Field(default=None, description="where the step's output begins")
@@ -107,8 +119,15 @@ class StepReport(Message):
 Steps = Annotated[list[StepReport], Field(max_length=MAX_STEPS)]
 
 
+def _needs_status(schema: dict[str, Any]) -> None:
+    """On the wire, a report says what it is: only Python may leave that to the default."""
+    schema["required"] = ["status", *schema.get("required", ())]
+
+
 class Progress(Message):
     """A running build's steps so far."""
+
+    model_config = ConfigDict(json_schema_extra=_needs_status)
 
     status: Literal[Status.RUNNING] = Status.RUNNING
     steps: Steps = Field(default_factory=list)
@@ -118,13 +137,15 @@ class Progress(Message):
 class Handback(Message):
     """The worker is shutting down: the build goes to another one at once, as a new attempt."""
 
+    model_config = ConfigDict(json_schema_extra=_needs_status)
+
     status: Literal[Status.QUEUED] = Status.QUEUED
 
 
 class Result(Message):
     """The end of a build. The same result may be sent again; another one is refused."""
 
-    status: Status
+    status: Status = Field(json_schema_extra={"enum": [*sorted(FINAL)]})
     reason: Reason | None = None
     message: Text | None = None
     steps: Steps = Field(default_factory=list)

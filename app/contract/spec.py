@@ -5,16 +5,18 @@ its claim.
 """
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 MAX_STEPS = 100
 MAX_SCRIPT = 64 * 1024  #: characters of one step's `run`; longer scripts belong in the repository
@@ -39,10 +41,39 @@ _REF = re.compile(r"(?!-)(?!.*(?:\.\.|@\{|//|\.lock(?:/|\Z)))[\w./+@#-]{1,255}(?
 _SCP_LIKE = re.compile(r"(?!-)[\w.-]+@(?!-)[\w.-]+:(?!//|-)[^\s]+\Z")
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?!-)[^\s]+\Z")
 
+#: The same rules for readers of the schema.
+_ENV_SCHEMA: Final[JsonDict] = {
+    "maxProperties": MAX_ENV,
+    "propertyNames": {"pattern": "^(?!CI$|BATON$|BATON_)[A-Za-z_][A-Za-z0-9_]*$"},
+    "additionalProperties": {"type": "string", "pattern": r"^[^\u0000]*$"},
+}
+_GIT_SCHEMA: Final[JsonDict] = {
+    "pattern": r"^(?:[a-z][a-z0-9+.-]*://(?!-)[^\s\u0000-\u001f\u007f]+"
+    r"|(?!-)[\w.-]+@(?!-)[\w.-]+:(?!//|-)[^\s\u0000-\u001f\u007f]+)$"
+}
+_REF_SCHEMA: Final[JsonDict] = {
+    "anyOf": [
+        {
+            "type": "string",
+            "pattern": r"^(?!-)(?!.*(?:\.\.|@\{|//|\.lock(?:/|$)))[\w./+@#-]{1,255}(?<![./])$",
+        },
+        {"type": "null"},
+    ]
+}
+
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
-Seconds = Annotated[int, Field(gt=0, le=MAX_TIMEOUT, strict=True)]
+
+
+def number(value: object) -> object:
+    """Only numbers, of which 60.0 is the same as 60; pydantic would take "60" and true as well."""
+    if isinstance(value, bool | str):
+        raise ValueError("must be a whole number")  # noqa: TRY004  pydantic's way to say it
+    return value
+
+
+Seconds = Annotated[int, Field(gt=0, le=MAX_TIMEOUT), BeforeValidator(number)]
 
 
 class Wire(BaseModel):
@@ -69,8 +100,12 @@ def _checked_env(env: dict[str, str]) -> dict[str, str]:
 class Source(Wire):
     """A git repository, and what of it: a ref, a commit, or (with neither) its default branch."""
 
-    git: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
-    ref: str | None = None
+    git: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=2048),
+        Field(json_schema_extra=_GIT_SCHEMA),
+    ]
+    ref: str | None = Field(default=None, json_schema_extra=_REF_SCHEMA)
     sha: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
 
     @field_validator("git")
@@ -98,8 +133,12 @@ class Step(Wire):
     """One shell script (`sh -e`) of a build."""
 
     name: Name
-    run: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SCRIPT)]
-    env: dict[str, str] = Field(default_factory=dict)
+    run: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=MAX_SCRIPT),
+        Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
+    ]
+    env: dict[str, str] = Field(default_factory=dict, json_schema_extra=_ENV_SCHEMA)
     timeout: Seconds | None = Field(default=None, description="seconds; at most the build's own")
 
     _env = field_validator("env")(_checked_env)
@@ -117,7 +156,7 @@ class BuildSpec(Wire):
 
     source: Source | None = Field(default=None, description="left out: an empty workspace")
     steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]
-    env: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict, json_schema_extra=_ENV_SCHEMA)
     timeout: Seconds | None = Field(
         default=None,
         description="seconds, checkout and all steps together; default: 3600, or the service's "

@@ -29,10 +29,12 @@ class Reason(StrEnum):
     NO_TOKEN = "no_token"  # noqa: S105  the provider gave none; still trying
     TOKEN_REFUSED = "token_refused"  # noqa: S105  the provider's token does not fit the job
     BROKER_UNAVAILABLE = "broker_unavailable"
+    TOKENS_SPENT = "tokens_spent"  #: none is left of those exchanged when it was submitted
 
     STEP_FAILED = "step_failed"
     STEP_TIMED_OUT = "step_timed_out"
     BUILD_TIMED_OUT = "build_timed_out"
+    DISK_LIMIT = "disk_limit"  #: it put more on the worker's disk than it may
     CANCELLED = "cancelled"
     CHECKOUT_FAILED = "checkout_failed"
     SANDBOX_FAILED = "sandbox_failed"

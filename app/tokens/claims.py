@@ -90,6 +90,7 @@ class Claims:
     issued_at: int
     expires_at: int
     token_id: str
+    bound_to: str | None  #: thumbprint of the key whose holder alone may use it (RFC 9449 §6.1)
     extra: Mapping[str, Any] = field(repr=False)  #: all claims, as they came
 
 
@@ -147,6 +148,16 @@ def audiences(payload: Mapping[str, Any]) -> tuple[str, ...]:
     if not all(isinstance(audience, str) and audience for audience in found):
         raise InvalidToken("the claim aud is missing or not usable")
     return tuple(found)
+
+
+def scope_list(payload: Mapping[str, Any]) -> frozenset[str]:
+    """Okta's `scp`, a list of words; absent means none."""
+    value = payload.get("scp", [])
+    if not isinstance(value, list) or not all(
+        isinstance(word, str) and _SCOPE.fullmatch(word) for word in value
+    ):
+        raise InvalidToken("the claim scp is not usable")
+    return frozenset(value)
 
 
 def scopes(payload: Mapping[str, Any]) -> frozenset[str]:

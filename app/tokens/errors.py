@@ -2,14 +2,16 @@
 
 TokenError                a token that somebody presented; nothing of it is ever echoed
 ├── InvalidToken          expired, forged, malformed, not for us: 401
+│   └── InvalidProof      its holder does not prove that the key it is bound to is theirs: 401
 ├── WrongKind             a user token where a build token belongs, or the reverse: 403
 ├── InsufficientScope     valid, but without the right that is needed: 403
 └── KeysUnavailable       the issuer's keys cannot be had: 503
 MintError                 a token that we wanted
 ├── ProviderUnavailable   no answer that counts; try again later
 ├── ProviderRefused       the provider said no; somebody has to change something
-└── UnfitToken            a token came, but does not fit the job; the message says what to change
-    └── TooShort           it does not last as long as this job may; a shorter job's would
+├── UnfitToken            a token came, but does not fit the job; the message says what to change
+│   └── TooShort           it does not last as long as this job may; a shorter job's would
+└── NoneLeft              the tokens obtained for this job are used up, and no more will come
 KeyFileError              a signing key's file cannot be used; stops the start
 
 Messages of a `TokenError` are fixed sentences in the characters of RFC 6750 §3: no quotes and no
@@ -23,6 +25,10 @@ class TokenError(Exception):
 
 class InvalidToken(TokenError):
     """The token is not valid here (RFC 6750 §3.1 `invalid_token`)."""
+
+
+class InvalidProof(InvalidToken):
+    """The proof of possession does not do (RFC 9449 §7.1 `invalid_dpop_proof`)."""
 
 
 class WrongKind(TokenError):
@@ -67,6 +73,10 @@ class UnfitToken(MintError):
 
 class TooShort(UnfitToken):
     """The provider's token does not last as long as this job may take."""
+
+
+class NoneLeft(MintError):
+    """The tokens obtained for this job are used up or over, and no more will come."""
 
 
 class KeyFileError(Exception):

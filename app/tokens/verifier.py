@@ -8,7 +8,7 @@ and `build`, whatever claims it carries.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from app.tokens.claims import (
     BuildPrincipal,
@@ -18,6 +18,7 @@ from app.tokens.claims import (
     audiences,
     identifier,
     numeric_date,
+    scope_list,
     scopes,
 )
 from app.tokens.errors import InsufficientScope, InvalidToken, WrongKind
@@ -39,6 +40,24 @@ _CLIENT_CREDENTIALS: Final = "client-credentials"
 _CLIENT_SUBJECT: Final = "@clients"
 
 
+#: RFC 9449 §7.1 and §7.2, by whether the token is bound and whether there is a proof.
+_NOT_TAKEN: Final[Mapping[tuple[bool, bool], str]] = {
+    (True, False): "the token is bound to a key: send it as DPoP, with a proof",
+    (False, True): "the token is bound to no key: send it as Bearer",
+    (True, True): "the token is bound to another key",
+}
+
+
+#: How an issuer spells what a token says: as RFC 9068 and Auth0 do, or as Okta does (a list `scp`).
+Dialect = Literal["standard", "okta"]
+
+#: The claim that names the client: RFC 9068's or Auth0's; Okta's.
+_CLIENT: Final[Mapping[Dialect, Sequence[str]]] = {
+    "standard": ("client_id", "azp"),
+    "okta": ("cid",),
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrustedIssuer:
     """An issuer, by the exact spelling of its `iss`, and what its signatures look like."""
@@ -46,6 +65,7 @@ class TrustedIssuer:
     issuer: str
     keys: KeySource
     algorithms: frozenset[str]
+    dialect: Dialect = "standard"
 
     def __post_init__(self) -> None:
         wrong = self.algorithms - KEY_TYPES.keys()
@@ -64,6 +84,8 @@ class Policy:
     delegated: frozenset[str]  #: the scope of a build token, exactly
     leeway: float = 30.0  #: seconds by which clocks may disagree
     minting_issuers: frozenset[str] | None = None  #: None: any trusted one
+    #: Thumbprints of the keys that build tokens must be bound to; empty: they need not be bound.
+    worker_keys: frozenset[str] = frozenset()
 
     @property
     def user_id_claim(self) -> str:
@@ -90,9 +112,9 @@ class Verifier:
         if len(self._issuers) != len(issuers):
             raise ValueError("the same issuer twice: its keys would be ambiguous")
 
-    async def user(self, raw: str) -> UserPrincipal:
-        """The user behind a token. Raises any `TokenError`."""
-        claims = await self.claims(raw)
+    async def user(self, raw: str, jkt: str | None = None) -> UserPrincipal:
+        """The user behind a token; for `jkt` see `claims`. Raises any `TokenError`."""
+        claims = await self.claims(raw, jkt)
         if self._is_machine(claims):
             raise WrongKind("this call takes a user's token, not a machine's")
         if self.policy.audience not in claims.audiences:
@@ -104,12 +126,14 @@ class Verifier:
             expires_at=claims.expires_at,
         )
 
-    async def build(self, raw: str) -> BuildPrincipal:
-        """The build behind a token. Raises any `TokenError`."""
-        claims = await self.claims(raw)
+    async def build(self, raw: str, jkt: str | None = None) -> BuildPrincipal:
+        """The build behind a token; for `jkt` see `claims`. Raises any `TokenError`."""
+        claims = await self.claims(raw, jkt)
         if not self._is_minted(claims):
             raise WrongKind("this call takes a build token, as a worker gets it with its build")
         policy = self.policy
+        if policy.worker_keys and claims.bound_to not in policy.worker_keys:
+            raise InvalidToken("the build token is not bound to a key of this API's workers")
         if claims.audiences != (policy.mint_audience,):
             raise InvalidToken("the token is for another audience")
         if not claims.scopes >= policy.delegated:
@@ -132,15 +156,22 @@ class Verifier:
             token_id=claims.token_id,
         )
 
-    async def claims(self, raw: str) -> Claims:
-        """What a token of either kind says, checked but for its kind. Raises any `TokenError`."""
+    async def claims(self, raw: str, jkt: str | None = None) -> Claims:
+        """What a token of either kind says, checked but for its kind. Raises any `TokenError`.
+
+        `jkt` is the thumbprint of the key that the sender has proved to hold, None for a mere
+        bearer: a token that is bound to a key is taken from the one, and no other from the other.
+        """
         token = UnverifiedToken.parse(raw)
         trusted = self._trusted(token.unverified_payload.get("iss"))
         alg, kid, rfc_9068 = _header(token.unverified_header, trusted.algorithms)
         key = await trusted.keys.key(kid, alg)
         if not key.verify(token.signing_input, token.signature):
             raise InvalidToken("the token's signature is wrong")
-        return self._checked(token.unverified_payload, trusted, token.token_id, rfc_9068=rfc_9068)
+        claims = self._checked(token.unverified_payload, trusted, token.token_id, rfc_9068=rfc_9068)
+        if claims.bound_to != jkt:
+            raise InvalidToken(_NOT_TAKEN[claims.bound_to is not None, jkt is not None])
+        return claims
 
     def _trusted(self, unverified_issuer: object) -> TrustedIssuer:
         """RFC 9068 §4: compared to the letter; only that issuer's keys are looked at."""
@@ -163,8 +194,6 @@ class Verifier:
             "nbf" in signed and numeric_date(signed, "nbf") > now + leeway
         ):
             raise InvalidToken("the token is not valid yet")
-        if "cnf" in signed:  # RFC 9449 §7.2, RFC 8705 §3: not to be taken from a bearer
-            raise InvalidToken("the token is bound to a key, and bearer tokens are taken here")
         if rfc_9068:
             for name in _REQUIRED_BY_9068:
                 identifier(signed, name)
@@ -178,8 +207,9 @@ class Verifier:
             issuer=trusted.issuer,
             subject=identifier(signed, "sub"),
             audiences=meant_for,
-            scopes=scopes(signed),
-            client_id=_client(signed),
+            scopes=scope_list(signed) if trusted.dialect == "okta" else scopes(signed),
+            client_id=_client(signed, _CLIENT[trusted.dialect]),
+            bound_to=_bound_to(signed),
             issued_at=int(issued_at),
             expires_at=int(expires_at),
             extra=signed,
@@ -231,10 +261,19 @@ def _header(
     raise InvalidToken("the token's typ is not that of an access token")
 
 
-def _client(signed: Mapping[str, Any]) -> str:
-    """RFC 9068's `client_id`, or `azp` in Auth0's dialect; where both are, they agree."""
-    names = [name for name in ("client_id", "azp") if name in signed]
-    clients = {identifier(signed, name) for name in names}
+def _bound_to(signed: Mapping[str, Any]) -> str | None:
+    """The one kind of binding that can be proved here; a token with another is nobody's."""
+    if "cnf" not in signed:
+        return None
+    cnf = signed["cnf"]
+    if not isinstance(cnf, dict) or cnf.keys() != {"jkt"}:
+        raise InvalidToken("the token is bound to its holder in a way that is not known here")
+    return identifier(cnf, "jkt")
+
+
+def _client(signed: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The client, by whichever of these names it is called; where several are, they agree."""
+    clients = {identifier(signed, name) for name in names if name in signed}
     if len(clients) != 1:
         raise InvalidToken("the token does not say for which client it was issued")
     return clients.pop()

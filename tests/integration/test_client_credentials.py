@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from app.tokens.errors import MintError, ProviderRefused, ProviderUnavailable, UnfitToken
+from app.tokens.minting.client_authentication import ClientSecretPost
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
+from app.tokens.minting.token_endpoint import TokenEndpoint
 from tests.minting_bench import (
     AUDIENCE,
     CLIENT,
@@ -156,15 +158,13 @@ async def test_a_provider_where_nobody_listens_is_unavailable() -> None:
         bench = await with_provider(stack)
         await stack.aclose()
         async with httpx.AsyncClient(trust_env=False) as http:
-            minter = ClientCredentialsMinter(
+            endpoint = TokenEndpoint(
                 f"{bench.provider.issuer}oauth/token",
-                CLIENT,
-                SECRET,
-                AUDIENCE,
+                ClientSecretPost(client_id=CLIENT, client_secret=SECRET),
                 http,
-                bench.verifier,
                 backoff=0.01,
             )
+            minter = ClientCredentialsMinter(endpoint, AUDIENCE, bench.verifier)
             with pytest.raises(ProviderUnavailable, match="cannot be reached"):
                 await minter.mint(REQUEST)
 

@@ -26,8 +26,11 @@ from tests.api_double import (
 )
 from tests.sandboxed import new_marker, place, processes_with, sandbox_of
 from tests.waiting import wait_until
+from worker.api_client import RunApi
 from worker.checkout import Checkout
 from worker.errors import SandboxFailed
+from worker.gate import Places
+from worker.room import RoomLimits
 from worker.runner import Tools, run_build
 from worker.sandbox import Command, Process, Sandbox, Workspace
 from worker.shutdown import Shutdown
@@ -41,11 +44,12 @@ def sandbox() -> Iterator[Sandbox]:
 
 def run(url: str, sandbox: Sandbox) -> None:
     tools = Tools(
-        api_url=url,
+        connect=lambda build_id, token: RunApi(api_url=url, build_id=build_id, token=token),
         sandbox=sandbox,
-        checkout=Checkout(protocols=["https"]),
+        checkout=Checkout(protocols=["https"], places=Places()),
         worker_name="test",
         network=False,
+        room=RoomLimits(disk_bytes=1 << 30, files=10_000),
         shutdown=Shutdown(60),
     )
     run_build(tools, BUILD, TOKEN)
@@ -198,6 +202,7 @@ class Failing:
     real: Sandbox
     wrong: str
     name: str = "failing"
+    isolates: bool = False
 
     def workspace(self, name: str) -> Workspace:
         if self.wrong == "workspace":

@@ -20,6 +20,8 @@ def check_contents(model: Model, raw: "Redis", ended: dict[str, dict[bytes, byte
     now = seconds + microseconds / 1e6
     found = _contents(raw)
     found.pop("turn", None)
+    found.pop("pace", None)
+    _check_counts(model, found.pop("counts", {}))
     turns = {owner.decode() for owner in found.pop("turns", {})}
     waiting = {build.owner for build in model.builds.values() if build.in_queue}
     assert model.eligible().keys() <= turns <= waiting
@@ -36,6 +38,13 @@ def check_contents(model: Model, raw: "Redis", ended: dict[str, dict[bytes, byte
     assert {
         name: {member.decode() for member in members} for name, members in found.items()
     } == expected
+
+
+def _check_counts(model: Model, counts: dict[bytes, bytes]) -> None:
+    """Each build was counted when it was submitted, and once when it ended."""
+    ended = sum(int(value) for name, value in counts.items() if name.startswith(b"ended:"))
+    open_ones = sum(not build.status.final for build in model.builds.values())
+    assert int(counts.get(b"submitted", 0)) - ended == open_ones
 
 
 def _check_build(
@@ -85,7 +94,7 @@ def _contents(raw: "Redis") -> dict[str, Any]:
     pipe = raw.pipeline(transaction=False)
     for name in names:
         kind = name.removeprefix(keys.PREFIX.encode()).partition(b":")[0]
-        if kind in {b"build", b"idempotency"}:
+        if kind in {b"build", b"counts", b"idempotency", b"pace"}:
             pipe.hgetall(name)
         elif kind in {b"log", b"turn"}:
             pipe.get(name)

@@ -6,7 +6,7 @@ import json
 from app.builds.ids import BuildIds
 from app.builds.model import Credential
 from app.builds.store import BuildStore
-from app.builds.store.redis import Claimed, Finish, Taken
+from app.builds.store.answers import Claimed, Finish, Taken
 from app.contract.status import Status
 
 SPEC = '{"steps":[{"name":"a","run":"true"}]}'
@@ -92,10 +92,10 @@ async def append(
 async def expire(
     store: BuildStore, *, hold: bool = False, max_attempts: int = 3, retention: float = 3600
 ) -> list[str]:
-    done = await store.expire(
+    expired = await store.expire(
         hold=hold, max_attempts=max_attempts, max_wait=600, retention=retention
     )
-    return [what for what, _ in done]
+    return [what for what, _ in expired.done]
 
 
 async def status_of(store: BuildStore, build_id: str) -> Status:

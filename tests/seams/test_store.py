@@ -1,6 +1,7 @@
 """The store's scripts on a real Redis."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from app.builds import errors
 from app.builds.model import Credential
 from app.builds.store import BuildStore, connect
-from app.builds.store.redis import Claimed
+from app.builds.store.answers import Claimed, Expired
 from app.contract.status import Status
 from tests.seams.stored import (
     append,
@@ -163,6 +164,26 @@ async def test_the_watch_holds_off_while_it_must(store: BuildStore) -> None:
     await asyncio.sleep(0.01)
     assert await expire(store, hold=True) == []
     assert await status_of(store, build_id) == Status.RUNNING
+
+
+async def test_the_watch_takes_nobody_for_lost_when_it_comes_late(store: BuildStore) -> None:
+    """By the store's clock: the call may have been sent in time, and be done late."""
+    await submit(store)
+    build_id, who = await dispatch(store)
+    await claim(store, build_id, who, lease=0.001)
+    await asyncio.sleep(0.01)
+
+    async def look(not_after: float | None) -> Expired:
+        return await store.expire(
+            hold=False, max_attempts=3, max_wait=600, retention=600, not_after=not_after
+        )
+
+    now = time.time()
+    late = await look(now - 1)
+    assert (late.held, late.done) == (True, [])
+    assert abs(late.at - now) < 60
+    in_time = await look(late.at + 60)
+    assert (in_time.held, in_time.done) == (False, [("worker_lost", build_id)])
 
 
 async def test_log_bytes_are_kept_once_and_without_a_gap(store: BuildStore) -> None:

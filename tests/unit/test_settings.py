@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import IssuerSettings, Settings, SettingsError
+from app.issuer_settings import IssuerSettings
+from app.settings import Settings, SettingsError
 
 GOOD = {
     "BATON_REDIS_URL": "redis://localhost/0",
@@ -21,6 +22,21 @@ def test_what_is_needed_is_enough() -> None:
     assert settings.token_url == "https://example.auth0.com/oauth/token"
     assert settings.build_audience == settings.audience
     assert settings.broker == "redis://localhost/0"
+
+
+@pytest.mark.parametrize(
+    ("store", "broker"),
+    [
+        ("redis://:word@host:6380/2", "redis://:word@host:6380/2"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        (
+            "unix://ann:word@/run/redis.sock?db=3",
+            "redis+socket://ann:word@/run/redis.sock?virtual_host=3",
+        ),
+    ],
+)
+def test_the_store_is_the_broker_where_there_is_no_other(store: str, broker: str) -> None:
+    assert Settings.from_env(GOOD | {"BATON_REDIS_URL": store}).broker == broker
 
 
 def test_secrets_are_not_shown() -> None:
@@ -50,6 +66,11 @@ def test_a_missing_one_is_named(name: str) -> None:
     ("name", "value", "said"),
     [
         ("BATON_LEASE", "soon", "BATON_LEASE"),
+        ("BATON_BROKER_URL", "unix:///run/redis.sock", r"BATON_BROKER_URL: .* is redis\+socket:"),
+        ("BATON_BROKER_URL", "rabbitmq:5672", "BATON_BROKER_URL: must be a URL that begins"),
+        ("BATON_DPOP_WORKER_KEYS", "short", "'short' is no thumbprint of a key"),
+        ("BATON_DPOP_WORKER_KEYS", "A" * 43, "needs BATON_MINTER=local"),
+        ("BATON_DPOP_URLS", "api:8080", "'api:8080' is not a URL"),
         ("BATON_LEASE", "0", "BATON_LEASE"),
         ("BATON_QUEUE_TTL", "inf", "BATON_QUEUE_TTL"),
         ("BATON_QUEUE_TTL", "nan", "BATON_QUEUE_TTL"),
@@ -65,6 +86,7 @@ def test_a_missing_one_is_named(name: str) -> None:
         ("BATON_MINTER", "local", "BATON_MINT_KEY_FILE is not set"),
         ("BATON_REPORT_WINDOW", "5", "BATON_REPORT_WINDOW must be at least BATON_LEASE"),
         ("BATON_MAX_BUILD_TIMEOUT", "99999999", "BATON_MAX_BUILD_TIMEOUT"),
+        ("BATON_REPORT_WINDOW", f"{9.92 * 86400}", "less than ten days together"),
         ("BATON_CORS_ORIGINS", "*", "BATON_CORS_ORIGINS"),
         ("BATON_CORS_ORIGINS", "https://app.example.com/path", "BATON_CORS_ORIGINS"),
     ],

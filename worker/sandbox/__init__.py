@@ -5,6 +5,7 @@ process, one command at a time. What `start` returns must be closed; `close` may
 time, from that thread, more than once, and after it no process of the command is left.
 """
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,13 +46,27 @@ class Workspace:
         return self.inside / "tmp"
 
 
+class Gate(Protocol):
+    """Listens in a command's own network, and lets some through."""
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """Where it wants to stand there."""
+        ...
+
+    def adopt(self, listeners: Sequence[socket.socket]) -> None:
+        """Take the sockets that listen there, one for each of `ports`."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Command:
     """A program to run in a sandbox.
 
     `env` is the whole environment. `script`, where given, is written where only this build can read
-    it and its path appended to `argv`. `network` is what this command needs; `readable` are host
-    paths that it may read beside the system (a local repository, a deploy key).
+    it and its path appended to `argv`. `network` is whether it has this host's; `gate` is its only
+    way out, where the sandbox isolates. `readable` are host paths that it may read beside the
+    system (a local repository, a deploy key).
     """
 
     argv: Sequence[str]
@@ -59,6 +74,7 @@ class Command:
     cwd: Path
     script: str | None = field(default=None, repr=False)
     network: bool = False
+    gate: Gate | None = None
     readable: Sequence[Path] = ()
 
 
@@ -88,6 +104,7 @@ class Sandbox(Protocol):
     """A way of running untrusted commands."""
 
     name: str
+    isolates: bool  #: whether a command without the network has none
 
     def workspace(self, name: str) -> Workspace:
         """Make an empty workspace. Raises `SandboxFailed`."""

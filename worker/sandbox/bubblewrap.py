@@ -29,8 +29,9 @@ from contextlib import ExitStack
 from typing import Final
 
 from worker.errors import SandboxFailed
-from worker.sandbox import Command, Limits, Process, Workspace, child, root_fs, tree
+from worker.sandbox import Command, Gate, Limits, Process, Workspace, child, root_fs, tree
 from worker.sandbox.child import Child
+from worker.sandbox.listen_inside import listen
 from worker.sandbox.pipes import memory_file, pipe
 from worker.sandbox.rlimits import rlimits
 from worker.sandbox.workspaces import Workspaces
@@ -48,6 +49,14 @@ _INIT: Final = (
     "sh",
 )
 
+#: The same, held back until there is a line on its input.
+_HELD: Final = (
+    "/bin/sh",
+    "-c",
+    'exec 2>/dev/null; unset PWD OLDPWD SHLVL; echo; read -r go && ("$@" 2>&1 </dev/null); exit $?',
+    "sh",
+)
+
 _START: Final = 30.0  #: seconds for bwrap to set up; it takes about 0.01 on an idle machine
 _END: Final = 30.0  #: seconds for a killed namespace to be gone
 
@@ -60,6 +69,7 @@ class Bubblewrap:
     """Implements `Sandbox`."""
 
     name = "bubblewrap"
+    isolates = True
 
     def __init__(self, limits: Limits, workspaces: Workspaces) -> None:
         """Raises `SandboxFailed` when bwrap or prlimit is not installed."""
@@ -88,6 +98,7 @@ class Bubblewrap:
         with ExitStack() as ours, ExitStack() as theirs:
             output, their_output = pipe(ours, theirs)
             info, their_info = pipe(ours, theirs)
+            held, go = pipe(theirs, ours) if command.gate else (subprocess.DEVNULL, -1)
             files: list[int] = []
             arguments = [
                 *self._namespaces(command, their_info),
@@ -98,8 +109,9 @@ class Bubblewrap:
             given = memory_file(theirs, b"".join(os.fsencode(each) + b"\0" for each in arguments))
             try:
                 popen = subprocess.Popen(
-                    [self._bwrap, "--args", str(given), "--", *_INIT, *self._prlimit, "--", *argv],
-                    stdin=subprocess.DEVNULL, stdout=their_output, stderr=their_output,
+                    [self._bwrap, "--args", str(given), "--",
+                     *(_HELD if command.gate else _INIT), *self._prlimit, "--", *argv],
+                    stdin=held, stdout=their_output, stderr=their_output,
                     env={}, cwd="/", umask=0o022, pass_fds=(given, their_info, *files),
                     start_new_session=True, **self._workspaces.user.identity,
                 )  # fmt: skip
@@ -110,12 +122,16 @@ class Bubblewrap:
             ours.pop_all()
         try:
             confined.begin(info)
+            if command.gate:
+                confined.admit(command.gate, go)
         except BaseException:
             confined.close()
             os.close(output)
             raise
         finally:
             os.close(info)
+            if command.gate:
+                os.close(go)
         return confined
 
     def remove(self, workspace: Workspace) -> None:
@@ -176,6 +192,16 @@ class Confined:
             said += _read_until(self._output, None, end)
             why = said.decode(errors="replace").strip() or "it said nothing"
             raise SandboxFailed(f"bubblewrap could not set up the sandbox: {why}")
+
+    def admit(self, gate: Gate, go: int) -> None:
+        """Have the gate stand in the command's network, then let the command begin."""
+        if self._first is None:
+            raise SandboxFailed("bwrap did not say which process it began")
+        try:
+            gate.adopt(listen(self._first, gate.ports))
+            os.write(go, b"\n")
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SandboxFailed(f"the checkout's network cannot be entered: {error}") from error
 
     def wait(self, timeout: float) -> int | None:
         """As in `Process`; nothing of the command is left once there is a status."""

@@ -53,6 +53,7 @@ class ProcessSandbox:
     """Implements `Sandbox`."""
 
     name = "process"
+    isolates = False
 
     def __init__(self, limits: Limits, workspaces: Workspaces) -> None:
         self._workspaces = workspaces

@@ -14,7 +14,12 @@
 | `leases` | zset | running ids, until when their worker must speak |
 | `deadlines` | zset | running ids, until when they must have been reported |
 | `ended` | zset | ids with a final status, since when; deleted after the retention |
+| `counts` | hash | totals since the store was new, for `/metrics` |
+| `kept:<id>` | list | what the attempts at a build will need, sealed, the next one first; expires |
 | `idempotency:<owner>:<key>` | hash | the id and body digest of a submission; expires |
+| `pace` | hash | when a worker spoke last (`worker_seen`); `run_ms`, the mean of `runs` builds |
+| `used:<name>` | string | that a proof was used; expires |
+| `rates:<quota and whose>` | counter | requests within a window of time; expires |
 
 Channels: `changed` carries the id of a build that changed; `work` says that dispatch may have some.
 """
@@ -28,12 +33,42 @@ CHANGED: Final = PREFIX + "changed"
 WORK: Final = PREFIX + "work"
 
 
+TURNS: Final = PREFIX + "turns"
+WAITING: Final = PREFIX + "waiting"
+DISPATCHED: Final = PREFIX + "dispatched"
+DELAYED: Final = PREFIX + "delayed"
+LEASES: Final = PREFIX + "leases"
+PACE: Final = PREFIX + "pace"
+COUNTS: Final = PREFIX + "counts"
+RATES: Final = PREFIX + "rates"
+
+
 def build(build_id: str) -> str:
     return f"{PREFIX}build:{build_id}"
 
 
 def log(build_id: str) -> str:
     return f"{PREFIX}log:{build_id}"
+
+
+def kept(build_id: str) -> str:
+    return f"{PREFIX}kept:{build_id}"
+
+
+def idempotency(owner: str, key: str) -> str:
+    return f"{PREFIX}idempotency:{owner}:{key}"
+
+
+def used(name: str) -> str:
+    return f"{PREFIX}used:{name}"
+
+
+def queue(owner: str) -> str:
+    return f"{PREFIX}queue:{owner}"
+
+
+def active(owner: str) -> str:
+    return f"{PREFIX}active:{owner}"
 
 
 def index(owner: str, status: str) -> str:

@@ -1,58 +1,24 @@
 """`BuildStore`: what a build goes through, each step one script on Redis."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from app.builds import errors
-from app.builds.model import Build, Credential
+from app.builds.model import NOTHING_KEPT, Build, Credential, Kept
 from app.builds.store import keys, scripts
+from app.builds.store.answers import Claimed, Expired, Finish, Taken
 from app.builds.store.connection import answering
 from app.contract.status import Status
 
 #: Bytes of specs and steps on one page of builds.
 _PAGE_BYTES: Final = 4 * 1024 * 1024
+#: Builds that a user may have queued where nobody says how many.
+_NO_LIMIT: Final = 2**53
 #: Overdue builds that one run of the watch takes of each kind, to keep the script short.
 _EXPIRE_BATCH: Final = 100
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
-    """A build whose turn it is."""
-
-    build_id: str
-    owner: str
-    timeout: float
-    attempt: int  #: dispatches before this one
-    take: int  #: which take this is: what its dispatcher writes holds only until the next one
-    failures: int  #: how often in a row it could not be dispatched
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claimed:
-    lease_id: str
-    attempt: int
-    spec_json: str
-    log_offset: int
-    timeout: float  #: seconds left
-    cancel: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finish:
-    """A final result as the script takes it; `digest` tells whether it is the same result again."""
-
-    status: Status
-    reason: str
-    message: str
-    steps: str
-    commit: str
-    log_length: int
-    log_sha256: str
-    digest: str
 
 
 def _ms(seconds: float) -> int:
@@ -98,6 +64,11 @@ class BuildStore:
         async with answering():
             await self._redis.ping()
 
+    async def first_use(self, name: str, seconds: float) -> bool:
+        """Whether nobody has named this in the last `seconds`."""
+        async with answering():
+            return bool(await self._redis.set(keys.used(name), b"", nx=True, px=_ms(seconds)))
+
     async def close(self) -> None:
         await self._redis.aclose()
 
@@ -114,22 +85,46 @@ class BuildStore:
         retry_of: str | None,
         idempotency: tuple[str, str] | None,
         idempotency_ttl: float,
+        queue_limit: int = _NO_LIMIT,
+        kept: Kept = NOTHING_KEPT,
     ) -> tuple[str, int | None]:
-        """Record a new build and queue it.
+        """Record a new build, and what is kept for it, and queue it.
 
         `idempotency` is a key and the digest of the body. Returns the build's id and its creation
         time in milliseconds, or None for the time when the key has made that build before.
-        Raises `KeyReused` when it was with another body.
+        Raises `KeyReused` when it was with another body, and `QueueFull` when `queue_limit` builds
+        of the owner are queued and this one would be new.
         """
         key, digest = idempotency or ("", "")
         answer = await self._run(
             "submit", build_id, owner, spec_json, timeout, _ms(max_wait), retry_of or "",
-            key, digest, _ms(idempotency_ttl),
+            key, digest, _ms(idempotency_ttl), queue_limit, _ms(kept.lasts), *kept.sealed,
         )  # fmt: skip
         word = answer[0]
+        if word == b"queue_full":
+            raise errors.QueueFull(queue_limit)
         if word == b"key_reused":
             raise errors.KeyReused(errors.KeyReused.__doc__)
         return answer[1].decode(), int(answer[2]) if word == b"new" else None
+
+    async def submitted(self, owner: str, idempotency: tuple[str, str]) -> str | None:
+        """The build that this key made before, None if there is none. Raises `KeyReused`."""
+        key, digest = idempotency
+        async with answering():
+            found: Any = await self._redis.hmget(keys.idempotency(owner, key), "id", "digest")
+            build_id = str(found[0] or b"", "ascii")
+            if not build_id or not await self._redis.exists(keys.build(build_id)):
+                return None
+        if found[1].decode() != digest:
+            raise errors.KeyReused(errors.KeyReused.__doc__)
+        return build_id
+
+    async def check_room(self, owner: str, queue_limit: int) -> None:
+        """Raises `QueueFull` when one more build of this owner would most likely be refused."""
+        async with answering():
+            queued: int = await self._redis.zcard(keys.index(owner, Status.QUEUED))
+        if queued >= queue_limit:
+            raise errors.QueueFull(queue_limit)
 
     async def get(self, build_id: str) -> Build:
         """Raises `NotFound`."""
@@ -250,19 +245,33 @@ class BuildStore:
         """Let a build wait again, and say why on its record."""
         await self._run("put_back", taken.build_id, taken.take, _ms(delay), reason, message)
 
-    async def expire(
-        self, *, hold: bool, max_attempts: int, max_wait: float, retention: float
-    ) -> list[tuple[str, str]]:
-        """Take what is overdue; returns what was done as (word, build id).
+    async def give_up(self, taken: Taken, *, reason: str, message: str) -> None:
+        """End a build that can never be dispatched, and say why on its record."""
+        await self._run("give_up", taken.build_id, taken.take, reason, message)
 
-        With `hold`, nothing is ended or taken from a worker. Builds that ended `retention` seconds
-        ago are deleted.
+    async def expire(
+        self,
+        *,
+        hold: bool,
+        max_attempts: int,
+        max_wait: float,
+        retention: float,
+        not_after: float | None = None,
+    ) -> Expired:
+        """Take what is overdue.
+
+        With `hold`, or when it is later than `not_after` (seconds, by the store's clock), nothing
+        is ended or taken from a worker. Builds that ended `retention` seconds ago are deleted.
         """
-        answer = await self._run(
-            "expire", int(hold), max_attempts, _ms(max_wait), _ms(retention), _EXPIRE_BATCH
-        )
-        words = [item.decode() for item in answer]
-        return list(zip(words[::2], words[1::2], strict=True))
+        at, held, *words = [
+            item.decode()
+            for item in await self._run(
+                "expire", int(hold), max_attempts, _ms(max_wait), _ms(retention), _EXPIRE_BATCH,
+                "" if not_after is None else _ms(not_after),
+            )
+        ]  # fmt: skip
+        done = list(zip(words[::2], words[1::2], strict=True))
+        return Expired(at=int(at) / 1000, held=held == "1", done=done)
 
     # ── workers' calls: `Refused` when they are not the build's holder ─────────────────────────
 

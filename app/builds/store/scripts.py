@@ -6,7 +6,7 @@ from typing import Final
 from app.builds import lifecycle
 
 NAMES: Final = (
-    "submit", "take", "sent", "put_back", "claim", "renew", "append",
+    "submit", "take", "sent", "put_back", "give_up", "claim", "renew", "append",
     "hand_back", "finish", "cancel", "expire",
 )  # fmt: skip
 

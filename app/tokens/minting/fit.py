@@ -14,19 +14,25 @@ from app.tokens.verifier import Policy, Verifier
 
 
 async def accept(
-    verifier: Verifier, unverified_raw: str, request: MintRequest, *, asked_at: float
+    verifier: Verifier,
+    unverified_raw: str,
+    request: MintRequest,
+    *,
+    asked_at: float,
+    jkt: str | None = None,
 ) -> MintedToken:
     """Verify a new token as the worker's calls will be, and check that it fits the request.
 
-    `asked_at` is when (seconds since the epoch) the provider was asked. Raises `UnfitToken`, or
+    `asked_at` is when (seconds since the epoch) the provider was asked; `jkt` the thumbprint of the
+    key that the token was to be bound to. Raises `UnfitToken`, or
     `ProviderUnavailable` while the issuer's keys cannot be had.
     """
     try:
-        facts = await verifier.build(unverified_raw)
+        facts = await verifier.build(unverified_raw, jkt)
     except KeysUnavailable as error:
         raise ProviderUnavailable(str(error), error.retry_after) from None
     except TokenError as error:
-        raise UnfitToken(await _why(verifier, unverified_raw, error)) from None
+        raise UnfitToken(await _why(verifier, unverified_raw, error, jkt)) from None
     check_fit(facts, request, asked_at=asked_at)
     return MintedToken(token=unverified_raw, facts=facts)
 
@@ -54,9 +60,11 @@ def _with_room(seconds: float) -> int:
     return math.ceil((seconds + 30) / 60) * 60
 
 
-async def _why(verifier: Verifier, unverified_raw: str, refusal: TokenError) -> str:
+async def _why(
+    verifier: Verifier, unverified_raw: str, refusal: TokenError, jkt: str | None
+) -> str:
     try:
-        claims = await verifier.claims(unverified_raw)
+        claims = await verifier.claims(unverified_raw, jkt)
     except TokenError as error:
         return (
             f"the provider's token is not accepted: {error}; see that BATON_ISSUER, "

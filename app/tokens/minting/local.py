@@ -31,13 +31,16 @@ class LocalMinter:
         audience: str,
         namespace: str,
         delegated: frozenset[str] = DELEGATED,
+        worker_keys: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`worker_keys`: thumbprints of keys; tokens are bound to the first (RFC 9449 §6.1)."""
         if len({key.kid for key in keys}) != len(keys) or not keys:
             raise ValueError("one or more signing keys, all different")
         self._keys = tuple(keys)
         self._issuer = issuer
         self._client_id = client_id
+        self._bound_to = worker_keys[0] if worker_keys else None
         self._clock = clock
         self._policy = Policy(
             audience=audience,
@@ -45,6 +48,7 @@ class LocalMinter:
             namespace=namespace,
             minting_clients=frozenset({client_id}),
             delegated=delegated,
+            worker_keys=frozenset(worker_keys),
         )
         trusted = TrustedIssuer(
             issuer=issuer,
@@ -57,11 +61,12 @@ class LocalMinter:
         """See `TokenMinter`. Signing takes 0.3 ms at most (RS256) and happens in place."""
         now = self._clock()
         token = self._keys[0].sign(self._claims(request, now), typ="at+jwt")
-        return await accept(self._verifier, token, request, asked_at=now)
+        return await accept(self._verifier, token, request, asked_at=now, jkt=self._bound_to)
 
     def _claims(self, request: MintRequest, now: float) -> dict[str, Any]:
         """RFC 9068 §2.2, and whose build it is."""
-        return {
+        bound = {"cnf": {"jkt": self._bound_to}} if self._bound_to else {}
+        return bound | {
             "iss": self._issuer,
             # Rounded up one by one: a float of this size has no room for the lifetime's fraction.
             "exp": math.ceil(now) + math.ceil(request.lifetime),

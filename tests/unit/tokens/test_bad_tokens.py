@@ -15,6 +15,8 @@ from app.tokens.claims import MAX_TOKEN, UnverifiedToken
 from app.tokens.errors import InvalidToken, TokenError
 from tests.unit.tokens.signed import (
     AUDIENCE,
+    EC_KEY,
+    ES256,
     ISSUER,
     LEEWAY,
     NOW,
@@ -331,6 +333,32 @@ async def test_whatever_a_claim_holds_the_answer_is_a_token_error_or_a_principal
     checks = verifier()
     for claims in (user_claims(), build_claims()):
         token = signed_es256(claims | {name: value})
+        for check in (checks.user, checks.build):
+            said = "in order"
+            try:
+                await check(token)
+            except TokenError as error:
+                said = str(error)
+            assert QUOTABLE.fullmatch(said)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5c", "cty", "zip"]),
+        JSON_VALUES,
+        min_size=1,
+        max_size=3,
+    )
+)
+async def test_whatever_a_header_holds_the_answer_is_a_token_error_or_a_principal(
+    members: dict[str, Any],
+) -> None:
+    checks = verifier()
+    for claims in (user_claims(), build_claims()):
+        head = {"alg": "ES256", "typ": "JWT", "kid": "ec"} | members
+        signing_input = f"{b64(json.dumps(head).encode())}.{b64(json.dumps(claims).encode())}"
+        token = f"{signing_input}.{b64(ES256.sign(signing_input.encode(), EC_KEY))}"
         for check in (checks.user, checks.build):
             said = "in order"
             try:

@@ -8,6 +8,7 @@ import pytest
 from app.contract.spec import Source
 from worker.checkout import Checkout, _reason, without_credentials
 from worker.errors import CheckoutFailed
+from worker.gate import Places
 from worker.sandbox import Command, Workspace
 
 PLACE = Workspace(root=Path("/nowhere"), inside=Path("/build"))
@@ -29,10 +30,11 @@ class Git:
 def check_out(source: Source, git: Git, *protocols: str, **keys: Path) -> str:
     checkout = Checkout(
         protocols=protocols or ("https", "ssh"),
+        places=Places(),
         ssh_key=keys.get("key"),
         ssh_known_hosts=keys.get("hosts"),
     )
-    return checkout.run(source, PLACE, "/usr/bin:/bin", git)
+    return checkout.run(source, PLACE, "/usr/bin:/bin", git, isolates=True)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,8 @@ def test_what_the_user_named_is_data_and_never_an_argument() -> None:
     assert command.script
     for word in (source.git, COMMIT):
         assert word not in command.script
-    assert command.network
+    assert not command.network
+    assert command.gate
 
 
 def test_submodules_never_open_files_of_this_host() -> None:
@@ -107,7 +110,8 @@ def test_ssh_gets_its_files_as_one_word_each() -> None:
     git = Git()
     check_out(Source(git="git@h:x"), git, key=Path("/a dir/it's $HOME"), hosts=Path("/h"))
     words = shlex.split(git.commands[0].env["GIT_SSH_COMMAND"])
-    assert words[-3:] == ["/a dir/it's $HOME", "-o", "UserKnownHostsFile=/h"]
+    assert words[words.index("-i") + 1] == "/a dir/it's $HOME"
+    assert "UserKnownHostsFile=/h" in words
     assert "StrictHostKeyChecking=yes" in words
     assert "BatchMode=yes" in words
 

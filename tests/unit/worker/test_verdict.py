@@ -17,6 +17,7 @@ JSON = "application/json"
 #: Codes that end a run, whatever the status that they come with.
 FINAL_WORDS = set(Code) - {
     Code.INVALID_TOKEN,
+    Code.INVALID_PROOF,
     Code.TOO_MANY,
     Code.INTERNAL,
     Code.UNAVAILABLE,
@@ -91,9 +92,10 @@ def test_the_apis_own_refusal_ends_the_run(code: Code) -> None:
     assert not isinstance(caught.value, InvalidToken)
 
 
-def test_a_token_that_is_not_taken_is_told_apart() -> None:
+@pytest.mark.parametrize("code", [Code.INVALID_TOKEN, Code.INVALID_PROOF])
+def test_a_token_that_is_not_taken_is_told_apart(code: Code) -> None:
     with pytest.raises(InvalidToken):
-        said(401, MEDIA_TYPE, problem(Code.INVALID_TOKEN, 401))
+        said(401, MEDIA_TYPE, problem(code, 401))
 
 
 @pytest.mark.parametrize(

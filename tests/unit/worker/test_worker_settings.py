@@ -55,6 +55,7 @@ def test_a_missing_one_is_named(name: str) -> None:
     [
         ("BATON_BROKER_URL", "localhost:6379"),
         ("BATON_BROKER_URL", "http://:hunter2@localhost/"),
+        ("BATON_BROKER_URL", "unix://:hunter2@/run/redis.sock"),
         ("BATON_API_URL", "builds.example.com"),
         ("BATON_API_URL", "ftp://builds.example.com"),
         ("BATON_API_URL", "https://user:password@builds.example.com"),

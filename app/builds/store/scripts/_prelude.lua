@@ -15,6 +15,7 @@ end
 
 local function build_key(id) return P .. 'build:' .. id end
 local function log_key(id) return P .. 'log:' .. id end
+local function kept_key(id) return P .. 'kept:' .. id end
 local function queue_key(owner) return P .. 'queue:' .. owner end
 local function active_key(owner) return P .. 'active:' .. owner end
 local function index_key(owner, status) return P .. 'index:' .. owner .. ':' .. status end
@@ -55,11 +56,27 @@ local function release(id, owner)
   offer_turn(owner)
 end
 
+-- For `/metrics`: totals since the store was new.
+local function count(what, by) redis.call('HINCRBY', P .. 'counts', what, by or 1) end
+
+-- How long builds run: each end moves the mean by a fifth, so that the last ones count most.
+local function note_run(id, now)
+  local started = redis.call('HGET', build_key(id), 'started')
+  if not started then return end
+  local before = redis.call('HGET', P .. 'pace', 'run_ms')
+  local run = now - started
+  redis.call('HSET', P .. 'pace', 'run_ms', math.floor(before and before * 0.8 + run * 0.2 or run))
+  redis.call('HINCRBY', P .. 'pace', 'runs', 1)
+end
+
 local function finish(id, owner, from, to, reason, message, now)
+  if from == 'running' then note_run(id, now) end
   move(id, owner, from, to)
   redis.call('HSET', build_key(id), 'finished', now, 'reason', reason, 'message', message)
   redis.call('HDEL', build_key(id), 'lease_id', 'nonce', 'phase', 'take')
+  redis.call('DEL', kept_key(id))
   redis.call('ZADD', P .. 'ended', now, id)
+  count('ended:' .. to .. ':' .. reason)
   release(id, owner)
   changed(id)
 end
@@ -113,7 +130,9 @@ local function refusal(id, user, token_id, lease_id)
 end
 
 local function renew(id, lease_ms)
-  redis.call('ZADD', P .. 'leases', now_ms() + lease_ms, id)
+  local now = now_ms()
+  redis.call('ZADD', P .. 'leases', now + lease_ms, id)
+  redis.call('HSET', P .. 'pace', 'worker_seen', now)
 end
 
 local function cancel_wanted(id)

@@ -18,6 +18,7 @@ if known < #bytes then
   local last = offset + #bytes
   if last - start > limit or last > LARGEST_LOG then return { 'full', stop } end
   stop = redis.call('APPEND', log, bytes:sub(known + 1))
+  count('log_bytes', #bytes - known)
   changed(id)
 end
 return { 'ok', stop, cancel_wanted(id) }

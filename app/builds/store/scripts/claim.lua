@@ -22,9 +22,10 @@ move(id, user, 'queued', 'running')
 redis.call('HSET', build_key(id), 'nonce', nonce, 'worker', worker, 'lease_id', lease_id,
   'started', now, 'log_start', log_start)
 redis.call('HDEL', build_key(id), 'phase', 'take', 'failures')
+redis.call('LPOP', kept_key(id))  -- this attempt's; the next one has its own
 redis.call('ZREM', P .. 'dispatched', id)
 redis.call('ZREM', P .. 'waiting', id)
-redis.call('ZADD', P .. 'leases', now + lease, id)
+renew(id, lease)
 redis.call('ZADD', P .. 'deadlines', now + r[11] * 1000 + after_timeout, id)
 changed(id)
 work()

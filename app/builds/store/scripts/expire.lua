@@ -1,9 +1,13 @@
 -- The watch: whatever is overdue goes round again or ends. Each is taken by exactly one caller.
--- hold ('1': end nothing yet), max_attempts, max_wait_ms, retention_ms, most
+-- Returns the time, whether it held, and what was done.
+-- hold ('1': end nothing yet), max_attempts, max_wait_ms, retention_ms, most, not_after ('' for ever)
 local hold, max_attempts, max_wait, retention = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local most = ARGV[5]
 local now = now_ms()
-local done = {}
+-- Sent in time but done late (the store was frozen), or sent by a watch that slept: nobody could renew
+-- a lease meanwhile.
+if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then hold = '1' end
+local done = { tostring(now), hold }
 
 -- The ids in a set whose time has come. An id without a record (evicted, deleted by hand) is dropped:
 -- it must not keep the watch from all the others.
@@ -37,7 +41,7 @@ for _, id in ipairs(due('ended', now - retention)) do
   redis.call('ZREM', index_key(r[1], 'all'), id)
   redis.call('ZREM', index_key(r[1], r[2]), id)
   redis.call('ZREM', P .. 'ended', id)
-  redis.call('UNLINK', build_key(id), log_key(id))
+  redis.call('UNLINK', build_key(id), log_key(id), kept_key(id))
 end
 if hold == '1' then return done end
 
@@ -61,6 +65,7 @@ end
 
 -- The worker fell silent.
 for _, id in ipairs(due('leases')) do
+  count('lease_lost')
   local r = redis.call('HMGET', build_key(id), 'owner', 'cancel_at')
   if r[2] then
     finish(id, r[1], 'running', 'cancelled', 'cancelled', 'cancelled; its worker was lost', now)

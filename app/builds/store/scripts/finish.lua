@@ -5,7 +5,8 @@ local log_length, sha256, digest = tonumber(ARGV[10]), ARGV[11], ARGV[12]
 local refused = refusal(id, user, token_id, lease_id)
 if refused == 'final' then
   local r = redis.call('HMGET', build_key(id), 'digest', 'token_id', 'status', 'log_sha256')
-  if r[1] == digest and r[2] == token_id then return { 'ok' } end
+  if r[2] ~= token_id then return { 'final' } end  -- nor is a stranger told what stands
+  if r[1] == digest then return { 'ok' } end
   return { 'conflict', r[3], r[4] or '' }
 end
 if refused then return { refused } end

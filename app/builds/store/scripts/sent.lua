@@ -6,11 +6,13 @@ local now = now_ms()
 local r = redis.call('HMGET', build_key(id), 'status', 'phase', 'take', 'token_id')
 if r[1] ~= 'queued' or r[3] ~= take then return 'unwanted' end
 if r[2] == 'sent' then return r[4] == token_id and 'sent' or 'unwanted' end
--- Without a `jti`, two tokens for the same build within one second are the same token.
-if r[4] == token_id then return 'same_token' end
+-- Without a `jti`, two tokens for the same build within one second are the same token. One that was
+-- kept stays the next attempt's until a worker has claimed the build with it.
+if r[4] == token_id and redis.call('EXISTS', kept_key(id)) == 0 then return 'same_token' end
 -- Too late for the token's lifetime; the watch puts the build back.
 if tonumber(redis.call('ZSCORE', P .. 'dispatched', id)) < now then return 'unwanted' end
 redis.call('HINCRBY', build_key(id), 'attempt', 1)
+count('dispatched')
 redis.call('HSET', build_key(id), 'phase', 'sent', 'token_id', token_id, 'token', facts,
   'reason', '', 'message', '')
 redis.call('ZADD', P .. 'dispatched', now + queue_ttl, id)

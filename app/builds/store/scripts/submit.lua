@@ -1,22 +1,34 @@
 -- A new build, or the one that the same Idempotency-Key made before.
--- id, owner, spec, timeout, max_wait_ms, retry_of, idempotency key ('' for none), body digest, ttl_ms
-local id, owner, spec, timeout, max_wait, retry_of, key, digest, ttl = unpack(ARGV)
+-- id, owner, spec, timeout, max_wait_ms, retry_of, idempotency key ('' for none), body digest, ttl_ms,
+-- queue_limit, kept_ttl_ms, what is kept for its attempts (any number)
+local id, owner, spec, timeout, max_wait, retry_of, key, digest, ttl = unpack(ARGV, 1, 9)
+local queue_limit, kept_ttl = tonumber(ARGV[10]), ARGV[11]
 local now = now_ms()
+local idem
 if key ~= '' then
-  local idem = P .. 'idempotency:' .. owner .. ':' .. key
+  idem = P .. 'idempotency:' .. owner .. ':' .. key
   local before = redis.call('HMGET', idem, 'id', 'digest')
   if before[1] and redis.call('EXISTS', build_key(before[1])) == 1 then
     if before[2] ~= digest then return { 'key_reused' } end
     return { 'same', before[1] }
   end
+end
+-- All with the status, dispatched or not; what is requeued needs no room, since it was let in before.
+if redis.call('ZCARD', index_key(owner, 'queued')) >= queue_limit then return { 'queue_full' } end
+if idem then
   redis.call('HSET', idem, 'id', id, 'digest', digest)
   redis.call('PEXPIRE', idem, ttl)
 end
 redis.call('HSET', build_key(id), 'id', id, 'owner', owner, 'status', 'queued', 'spec', spec,
   'timeout', timeout, 'created', now, 'retry_of', retry_of)
+if ARGV[12] then
+  redis.call('RPUSH', kept_key(id), unpack(ARGV, 12))
+  redis.call('PEXPIRE', kept_key(id), kept_ttl)
+end
 redis.call('ZADD', index_key(owner, 'all'), 0, id)
 redis.call('ZADD', index_key(owner, 'queued'), 0, id)
 redis.call('ZADD', P .. 'waiting', now + max_wait, id)
+count('submitted')
 redis.call('ZADD', queue_key(owner), 0, id)
 if not redis.call('ZSCORE', P .. 'turns', owner) then offer_turn(owner) end
 return { 'new', id, tostring(now) }

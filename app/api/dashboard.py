@@ -1,0 +1,135 @@
+"""The dashboard: the SPA's files, held in memory, and what it needs to know to sign in.
+
+The page itself is asked for anew each time; everything that it loads stands below the digest of all
+files, so that browsers may keep it for good.
+"""
+
+import gzip
+import hashlib
+import json
+import mimetypes
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.headers import page_policy
+from app.api.operation import Operation
+from app.api.problems import ApiError
+from app.contract import paths
+from app.contract.problems import Code
+
+_YEAR: Final = 365 * 24 * 3600
+_KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+#: Bytes below which compressing is not worth it.
+_SMALL: Final = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignIn:
+    """How the dashboard gets its tokens."""
+
+    issuer: str
+    client_id: str | None  #: None: nobody can sign in, and the page says what to set
+    audience: str
+    scope: str
+
+    @property
+    def origin(self) -> str:
+        url = urlsplit(self.issuer)
+        return f"{url.scheme}://{url.netloc}"
+
+
+class File:
+    """One file, as it is sent."""
+
+    def __init__(self, name: str, content: bytes) -> None:
+        suffix = "." + name.rpartition(".")[2]
+        kind = _KINDS.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        self.media_type = f"{kind}; charset=utf-8"
+        self.content = content
+        self.zipped = gzip.compress(content, mtime=0) if len(content) >= _SMALL else None
+        self.etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+    def answer(self, request: Request, headers: Mapping[str, str]) -> Response:
+        """The file, or 304 where the browser has it (RFC 9110 §13.1.2)."""
+        headers = {**headers, "ETag": self.etag, "Vary": "Accept-Encoding"}
+        known = request.headers.get("if-none-match", "")
+        if self.etag in known or known.strip() == "*":
+            return Response(None, 304, headers)
+        content = self.content
+        if self.zipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
+            content = self.zipped
+            headers["Content-Encoding"] = "gzip"
+        return Response(content, 200, headers, self.media_type)
+
+
+def operations(sign_in: SignIn) -> tuple[Operation, ...]:
+    """The dashboard's paths; they are no part of the API and stand in no description of it."""
+    sources = dict(_sources(files("app") / "dashboard", ""))
+    version = hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()[:16]
+    served = {name: File(name, content) for name, content in sources.items()}
+    page = File("index.html", _page(sources, version))
+    config = File("config.json", _config(sign_in))
+    policy = {"Content-Security-Policy": page_policy(issuer_origin=sign_in.origin)}
+    fresh = {**policy, "Cache-Control": "no-cache"}
+
+    async def index(request: Request) -> Response:
+        return page.answer(request, fresh)
+
+    async def configuration(request: Request) -> Response:
+        return config.answer(request, fresh)
+
+    async def asset(request: Request) -> Response:
+        found = served.get(request.path_params["name"])
+        if found is None:
+            raise ApiError(Code.NOT_FOUND, "the dashboard has no such file")
+        if request.path_params["version"] != version:  # another replica's page, while one is rolled
+            return found.answer(request, fresh)
+        lasting = f"public, max-age={_YEAR}, immutable"
+        return found.answer(request, {**policy, "Cache-Control": lasting})
+
+    return (
+        Operation(method="GET", path=paths.DASHBOARD, summary="The dashboard", endpoint=index),
+        Operation(
+            method="GET",
+            path=paths.DASHBOARD_CONFIG,
+            summary="How it signs in",
+            endpoint=configuration,
+        ),
+        Operation(method="GET", path=paths.DASHBOARD_FILE, summary="Its files", endpoint=asset),
+    )
+
+
+def _page(sources: Mapping[str, bytes], version: str) -> bytes:
+    """The page, with the place of its files, and its modules named so that they load at once."""
+    base = f"ui/{version}"
+    modules = sorted(
+        name for name in sources if name.endswith(".js") and not name.endswith("worker.js")
+    )
+    preloads = "\n".join(f'<link rel="modulepreload" href="{base}/{name}">' for name in modules)
+    text = sources["index.html"].decode()
+    return text.replace("<!-- modules -->", preloads).replace("{base}", base).encode()
+
+
+def _config(sign_in: SignIn) -> bytes:
+    told = {
+        "issuer": sign_in.issuer,
+        "client_id": sign_in.client_id,
+        "audience": sign_in.audience,
+        "scope": sign_in.scope,
+    }
+    return json.dumps(told).encode()
+
+
+def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _sources(entry, f"{prefix}{entry.name}/")
+        elif not entry.name.startswith("."):
+            yield prefix + entry.name, entry.read_bytes()

@@ -1,0 +1,204 @@
+"""How many requests a user, or an address without a token, may make in a time.
+
+Header fields by draft-ietf-httpapi-ratelimit-headers-11. All replicas share the quotas: they count
+in Redis, in windows of the clock, and each draws a part of a quota at a time, so that most requests
+cost no round trip. What a replica drew and does not use within the window is lost to the others: at
+most a hundredth of the quota.
+
+A valid token is never refused for the address that it comes from: many users and many workers may
+share one with somebody who sends rubbish, and a heartbeat that is refused costs a build.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import math
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import Storage
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.problems import ApiError, quota_exceeded
+from app.builds.errors import StoreUnavailable
+from app.builds.store.connection import answering
+from app.contract.problems import Code
+
+log = logging.getLogger(__name__)
+
+_RATE: Final = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)", re.ASCII)
+
+#: Parts that a quota is drawn in: more of them are more round trips, fewer are more of it lost.
+_PARTS: Final = 100
+
+#: Users or addresses that one process keeps in mind; who is forgotten begins with a new share.
+_KEPT: Final = 10_000
+
+#: Seconds that a request waits to be counted, and for which none is counted after that failed.
+_PATIENCE: Final = 1.0
+_PAUSE: Final = 2.0
+
+#: Where a request keeps what its answer will say.
+_STANDING: Final = "baton.standing"
+
+
+def rate(text: str) -> RateLimitItem | None:
+    """`600/minute` (or second, hour, day); None for `0`, which is no limit. Raises `ValueError`."""
+    if text == "0":
+        return None
+    if not _RATE.fullmatch(text):
+        raise ValueError("must be like 600/minute (or second, hour, day), or 0 for no limit")
+    return parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where somebody stands after a request; `reset` is in seconds from now."""
+
+    allowed: bool
+    remaining: int
+    reset: int
+
+
+@dataclass(slots=True)
+class _Share:
+    """What this process has drawn of a quota in one window."""
+
+    window: int
+    undrawn: int  #: what nobody had drawn when this process last did
+    left: int = 0
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Quota:
+    """So many requests for each key in each window of time. While the store is away there is no
+    limit: what does harm needs the store as well, and hears 503 from it."""
+
+    def __init__(
+        self,
+        name: str,
+        rate: RateLimitItem,
+        storage: Storage,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self.amount = rate.amount
+        self.seconds = rate.get_expiry()
+        self._rate = rate
+        self._storage = storage
+        self._clock = clock
+        self._part = max(1, rate.amount // _PARTS)
+        self._shares: OrderedDict[str, _Share] = OrderedDict()
+        self._away_until = -math.inf
+
+    async def take(self, key: str) -> Standing | None:
+        """Take one. None when that cannot be counted; then it is allowed."""
+        share = self._share(key)
+        if not share.left and share.undrawn:
+            async with share.drawing:
+                if not share.left and share.undrawn and not await self._draw(key, share):
+                    return None
+                return self._spent(share)
+        return self._spent(share)
+
+    def _share(self, key: str) -> _Share:
+        window = int(self._clock() // self.seconds)
+        share = self._shares.get(key)
+        if share is None or share.window != window:
+            share = self._shares[key] = _Share(window, undrawn=self.amount)
+            if len(self._shares) > _KEPT:
+                self._shares.popitem(last=False)
+        self._shares.move_to_end(key)
+        return share
+
+    def _spent(self, share: _Share) -> Standing:
+        allowed = share.left > 0
+        share.left -= allowed
+        reset = math.ceil((share.window + 1) * self.seconds - self._clock())
+        return Standing(allowed, share.left + share.undrawn, max(1, reset))
+
+    async def _draw(self, key: str, share: _Share) -> bool:
+        """One round trip. False when the store is away."""
+        if time.monotonic() < self._away_until:
+            return False
+        name = self._rate.key_for(self.name, share.window, key)
+        try:
+            async with answering(), asyncio.timeout(_PATIENCE):
+                drawn = await self._storage.incr(name, self.seconds, amount=self._part)
+        except StoreUnavailable as error:
+            self._away_until = time.monotonic() + _PAUSE
+            log.warning("requests are not counted for %.0f s: %s", _PAUSE, error)
+            return False
+        share.left = max(0, min(self._part, self.amount - (drawn - self._part)))
+        share.undrawn = max(0, self.amount - drawn)
+        return True
+
+
+class Limits:
+    """The quotas of this API; without one, there is no limit of its kind."""
+
+    def __init__(self, *, users: Quota | None, addresses: Quota | None) -> None:
+        self._users = users
+        self._addresses = addresses
+
+    async def user(self, request: Request, user_id: str) -> None:
+        """Count a request with a valid token of this user. Raises `ApiError`."""
+        if self._users is None:
+            return
+        standing = await self._users.take(user_id)
+        if standing is None:
+            return
+        if not standing.allowed:
+            raise _exceeded(self._users, standing, "you have", "BATON_RATE_PER_USER")
+        request.scope[_STANDING] = standing
+
+    async def stranger(self, request: Request) -> None:
+        """Count a request without a valid token. Raises `ApiError`."""
+        if self._addresses is None or request.client is None:  # None: a unix socket
+            return
+        standing = await self._addresses.take(address(request.client.host))
+        if standing and not standing.allowed:
+            who = "your address has, without a valid token,"
+            raise _exceeded(self._addresses, standing, who, "BATON_RATE_PER_ADDRESS")
+
+    def tell(self, request: Request, response: Response) -> None:
+        """Say on an answer where its user stands."""
+        standing: Standing | None = request.scope.get(_STANDING)
+        if standing is None or self._users is None:
+            return
+        policy, quota = self._users.name, self._users
+        headers = response.headers
+        headers.append("RateLimit-Policy", f'"{policy}";q={quota.amount};w={quota.seconds}')
+        headers.append("RateLimit", f'"{policy}";r={standing.remaining};t={standing.reset}')
+
+
+def address(host: str) -> str:
+    """What counts as one address: of IPv6 the network of 64 bits, which one customer has whole."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found.packed, 64), strict=False))
+
+
+def _exceeded(quota: Quota, standing: Standing, who: str, setting: str) -> ApiError:
+    return quota_exceeded(
+        Code.TOO_MANY,
+        f"{who} made {quota.amount} requests in {quota.seconds} s, which is the limit here: try "
+        f"again in {standing.reset} s. {setting} is the setting",
+        policy=quota.name,
+        quota=quota.amount,
+        wait=standing.reset,
+        window=quota.seconds,
+    )

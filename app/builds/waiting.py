@@ -1,0 +1,141 @@
+"""Why a queued build waits, behind how many, and for about how long."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from app.builds.store.waits import Wait, WaitReader
+from app.contract.builds import QueueView, WaitReason
+from app.contract.status import Reason
+
+#: Seconds that a message may lie in the queue before the workers are missed.
+_PATIENCE: Final = 5.0
+
+#: Builds that have to have run before anything is said of the next ones.
+_ENOUGH: Final = 3
+
+_PROVIDER: Final = (Reason.NO_TOKEN, Reason.TOKEN_REFUSED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaitRules:
+    user_limit: int  #: builds of one user, dispatched or running
+    window: int  #: messages waiting for workers at most
+    queue_ttl: float  #: seconds that a message may wait
+
+
+class Waiting:
+    def __init__(self, reader: WaitReader, rules: WaitRules) -> None:
+        self._reader = reader
+        self._rules = rules
+
+    async def of(self, owner: str, build_id: str) -> QueueView:
+        """For a build that is queued. Raises `StoreUnavailable`."""
+        return explain(await self._reader.read(owner, build_id), self._rules)
+
+
+def explain(wait: Wait, rules: WaitRules) -> QueueView:
+    """What a person wants to know who waits."""
+    why, message = _why(wait, rules)
+    ahead = _ahead(wait)
+    return QueueView(
+        why=why,
+        message=message,
+        position=ahead + 1,
+        ahead_own=wait.rank or 0,
+        estimate=_estimate(wait, why, ahead, rules),
+        worker_seen_at=_time(wait.worker_seen),
+        next_try_at=_time(wait.again),
+    )
+
+
+def _ahead(wait: Wait) -> int:
+    """Builds that begin before this one, as far as it stands now.
+
+    Users take turns: before the n-th build of one, each other has about n.
+    """
+    if wait.place is not None:
+        return wait.place
+    if wait.rank is None:
+        return wait.dispatched
+    turns = wait.rank * max(1, wait.users) + (wait.turn or 0)
+    return min(wait.dispatched + turns, max(0, wait.queued - 1))
+
+
+def _why(wait: Wait, rules: WaitRules) -> tuple[WaitReason, str]:
+    if wait.again is not None or wait.reason:
+        return _refused(wait)
+    if wait.place is not None:
+        return _dispatched(wait, rules)
+    if wait.active >= rules.user_limit:
+        builds = f"{wait.active} builds" if wait.active != 1 else "1 build"
+        return (
+            WaitReason.USER_LIMIT,
+            f"You have {builds} under way, the most at once here; it begins when one of them ends.",
+        )
+    if wait.dispatched >= rules.window:
+        if not wait.running and _silent(wait):
+            return WaitReason.NO_WORKER, _no_worker(wait)
+        return WaitReason.TURN, "The builds of others come first; users take turns."
+    return WaitReason.STARTING, "It is about to be handed to a worker."
+
+
+def _refused(wait: Wait) -> tuple[WaitReason, str]:
+    again = ""
+    if wait.again is not None and wait.again > wait.now:
+        again = f" It is tried again in {max(1, round(wait.again - wait.now))} s."
+    said = f" ({wait.message})" if wait.message else ""
+    if wait.reason == Reason.BROKER_UNAVAILABLE:
+        return WaitReason.BROKER, f"The way to the workers is interrupted{said}.{again}"
+    if wait.reason in _PROVIDER:
+        return WaitReason.PROVIDER, f"The identity provider gave no token for it{said}.{again}"
+    return WaitReason.STARTING, f"It is about to be handed to a worker.{again}"
+
+
+def _dispatched(wait: Wait, rules: WaitRules) -> tuple[WaitReason, str]:
+    if wait.claim_by is None or not wait.sent:
+        return WaitReason.STARTING, "Its token is being fetched."
+    if wait.now - (wait.claim_by - rules.queue_ttl) < _PATIENCE:
+        return WaitReason.STARTING, "It is on its way to a worker."
+    if wait.running:
+        running = "1 build" if wait.running == 1 else f"{wait.running} builds"
+        return WaitReason.WORKERS_BUSY, f"All workers are busy: they run {running}."
+    return WaitReason.NO_WORKER, _no_worker(wait)
+
+
+def _silent(wait: Wait) -> bool:
+    """Whether no worker has said anything for longer than workers that run builds are silent."""
+    return wait.worker_seen is None or wait.now - wait.worker_seen > _PATIENCE
+
+
+def _no_worker(wait: Wait) -> str:
+    if wait.worker_seen is None:
+        return "No worker has been seen here yet: is one running?"
+    return f"No worker takes builds: the last sign of one was {_ago(wait.now - wait.worker_seen)}."
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{max(0, seconds):.0f} s ago"
+
+
+def _estimate(wait: Wait, why: WaitReason, ahead: int, rules: WaitRules) -> float | None:
+    """Seconds, by Little's law: builds ahead, times how long one runs, over how many run at once.
+
+    None where nobody can tell: nothing ran of late, or what is missing is not builds' ends.
+    """
+    if why is WaitReason.STARTING:
+        return 0.0
+    if why in {WaitReason.PROVIDER, WaitReason.BROKER, WaitReason.NO_WORKER}:
+        return None
+    if wait.run is None or wait.runs < _ENOUGH:
+        return None
+    if why is WaitReason.USER_LIMIT:
+        return ((wait.rank or 0) + 1) * wait.run / max(1, min(rules.user_limit, wait.active))
+    return (ahead + 1) * wait.run / max(1, wait.running)
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,56 @@
+/** Builds as they change: server-sent events, and asking again and again where they do not come. */
+
+import { Problem } from "./api.js";
+import { backoff, events, pause } from "./stream.js";
+
+/** Milliseconds between two questions where there are no events. */
+const POLL = 2500;
+
+/**
+ * Follow until `signal` ends it; over lost connections, from where they broke.
+ * @param {import("./api.js").Api} api
+ * @param {string} path
+ * @param {object} told
+ * @param {AbortSignal} told.signal
+ * @param {() => Promise<any>} told.poll looks for itself; also after every gap
+ * @param {(build: any) => void} told.build
+ * @param {(data: any) => void} [told.log]
+ * @param {() => boolean} [told.done]
+ */
+export async function follow(api, path, { signal, poll, build, log, done = () => false }) {
+  let last = "";
+  let failures = 0;
+  let offered = true;
+  while (!signal.aborted && !done()) {
+    try {
+      if (!offered) {
+        await poll();
+        await pause(document.hidden ? 4 * POLL : POLL, signal);
+        failures = 0;
+        continue;
+      }
+      /** @type {Record<string, string>} */
+      const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
+      const answer = await api.send("GET", path, { headers, signal });
+      if (!last) await poll(); // what changed between the page's own look and this stream
+      for await (const sent of events(/** @type {any} */ (answer.body))) {
+        failures = 0;
+        if (sent.id) last = sent.id;
+        if (sent.event === "build") build(JSON.parse(sent.data));
+        else if (sent.event === "log") log?.(JSON.parse(sent.data));
+        if (done()) return;
+      }
+      await poll();
+      await pause(backoff(0), signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof Problem && [404, 405, 406].includes(error.status)) {
+        if (!offered) return;
+        offered = false; // this server has no such stream
+        continue;
+      }
+      failures += 1;
+      await pause(backoff(failures), signal).catch(() => {});
+    }
+  }
+}

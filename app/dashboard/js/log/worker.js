@@ -1,0 +1,40 @@
+/** The thread that holds a log: takes its bytes, answers for its lines. */
+
+import { show } from "./ansi.js";
+import { find, firstError } from "./find.js";
+import { LogLines } from "./lines.js";
+
+let log = new LogLines();
+/** The newest search; older ones end unanswered. */
+let search = 0;
+
+/** @param {number} line */
+function row(line) {
+  const pieces = show(log.textOf(line), log.stateAt(line));
+  return { line, pieces: pieces.map(([text, state]) => [text, state.key === "-1,-1,000000" ? null : { ...state }]) };
+}
+
+/** @type {Record<string, (message: any) => Promise<any> | any>} */
+const calls = {
+  expect: ({ size }) => log.expect(size + 65536),
+  append({ bytes }) {
+    const marks = log.append(new Uint8Array(bytes));
+    return { grown: true, count: log.count, end: log.end, marks };
+  },
+  reset() {
+    log = new LogLines();
+    search += 1;
+  },
+  rows: ({ lines }) => lines.filter((/** @type {number} */ line) => line < log.count).map(row),
+  lineAt: ({ offsets }) => offsets.map((/** @type {number} */ offset) => log.lineAt(offset)),
+  async find({ text }) {
+    const mine = (search += 1);
+    return find(log, text, () => mine === search);
+  },
+  firstError: ({ from, to }) => firstError(log, from, to),
+};
+
+self.addEventListener("message", async ({ data }) => {
+  const answer = await calls[data.call](data);
+  self.postMessage({ id: data.id, answer });
+});

@@ -1,0 +1,81 @@
+"""Tokens that a provider exchanged for a user's (RFC 8693): what makes one a build token.
+
+Unlike a machine's, such a token stays the user's: `sub` is the user, and the client that it was
+issued to is ours. Stock providers write no build into it. It opens one build all the same: each
+attempt has the fingerprint of its token on record, and the store refuses every other token. Where a
+provider does write the claim `build_id`, it must be the right one.
+
+No token is both this and something else (RFC 8725 §3.12). A user's token is not issued to a minting
+client, and `Verifier.user` refuses those that are; a machine's `sub` is its client.
+"""
+
+from app.tokens.claims import BuildPrincipal, Claims, identifier
+from app.tokens.errors import InsufficientScope, InvalidToken, WrongKind
+from app.tokens.verifier import Policy, Verifier
+
+_CLIENT_SUBJECT = "@clients"  #: how a machine's `sub` ends
+
+
+class ExchangedTokens:
+    """Safe to call from any number of tasks at once."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self.verifier = verifier
+
+    @property
+    def policy(self) -> Policy:
+        return self.verifier.policy
+
+    async def build(self, raw: str, build_id: str, jkt: str | None = None) -> BuildPrincipal:
+        """The build `build_id`, as far as this token may speak for it. Raises any `TokenError`.
+
+        For `jkt` see `Verifier.claims`.
+
+        The caller compares the principal's `token_id` with the attempt's on record.
+        """
+        claims = await self.verifier.claims(raw, jkt)
+        policy = self.policy
+        if not self.is_exchanged(claims):
+            raise WrongKind("this call takes a build token, as a worker gets it with its build")
+        if claims.audiences != (policy.mint_audience,):
+            raise InvalidToken("the token is for another audience")
+        if claims.scopes != policy.delegated:
+            raise InsufficientScope(
+                policy.delegated, "a build token carries its one scope and no other"
+            )
+        if policy.build_id_claim in claims.extra:
+            named = identifier(claims.extra, policy.build_id_claim)
+            if named != build_id:
+                raise WrongKind("the token is another build's")
+        return BuildPrincipal(
+            user_id=claims.subject,
+            build_id=build_id,
+            client_id=claims.client_id,
+            issuer=claims.issuer,
+            audience=policy.mint_audience,
+            scope=" ".join(sorted(claims.scopes)),
+            issued_at=claims.issued_at,
+            expires_at=claims.expires_at,
+            token_id=claims.token_id,
+        )
+
+    def is_exchanged(self, claims: Claims) -> bool:
+        """Whether our client obtained this token, for a user, by itself."""
+        policy = self.policy
+        return (
+            claims.client_id in policy.minting_clients
+            and claims.subject != claims.client_id
+            and not claims.subject.endswith(_CLIENT_SUBJECT)
+            and "gty" not in claims.extra  # Auth0's mark of other grants; never on exchanged ones
+            and (policy.minting_issuers is None or claims.issuer in policy.minting_issuers)
+            and _acts_itself(claims)
+        )
+
+
+def _acts_itself(claims: Claims) -> bool:
+    """RFC 8693 §4.1: who acts is in the outermost `act`; those inside are history. Not every
+    provider writes it."""
+    if "act" not in claims.extra:
+        return True
+    act = claims.extra["act"]
+    return isinstance(act, dict) and claims.client_id in (act.get("sub"), act.get("client_id"))

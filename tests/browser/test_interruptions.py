@@ -1,0 +1,81 @@
+"""What goes wrong while somebody watches: nothing that they have to mend."""
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from tests.browser.builds import ended, submit
+from tests.browser.dashboard import PATIENCE, Dashboard
+from tests.stack import Stack
+
+_TALK = "for i in $(seq {}); do echo tick $i; sleep 0.1; done"
+
+
+def lines(dashboard: Dashboard, count: int) -> None:
+    """Every line is there, once, in its place."""
+    dashboard.see(dashboard.log_facts, f"{count + 1} lines")
+    for number in (2, count // 2, count + 1):
+        dashboard.log.press("Home")
+        if number > 40:
+            dashboard.log.press("End")
+        if dashboard.line(number).count():
+            expect(dashboard.line(number).locator(".content")).to_have_text(f"tick {number - 1}")
+
+
+def test_a_reload_in_the_middle_shows_everything_printed_so_far_and_goes_on(
+    ann: Dashboard, stack: Stack
+) -> None:
+    build_id = submit(stack, ("talk", _TALK.format(90)))
+    ann.go(f"/builds/{build_id}")
+    ann.see(ann.log.get_by_text("tick 20", exact=True))
+    ann.page.reload()
+    ann.page.get_by_role("button", name="Sign in").click()
+    ann.be(ann.page, "ann")
+    ann.see(ann.badge, "Running")
+    ended(stack, build_id)
+    ann.see(ann.badge, "Succeeded")
+    lines(ann, 90)
+
+
+def test_an_api_restart_in_the_middle_of_a_stream_loses_nothing(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with Stack(tmp_path) as stack, Dashboard(browser, stack) as ann:
+        stack.worker()
+        build_id = submit(stack, ("talk", _TALK.format(110)))
+        ann.sign_in(f"/builds/{build_id}")
+        ann.see(ann.log.get_by_text("tick 20", exact=True))
+        stack.api.stop()
+        ann.see(ann.page.locator(".log-trouble"), "trying again")
+        stack.start_api()
+        ended(stack, build_id)
+        ann.see(ann.badge, "Succeeded")
+        expect(ann.page.locator(".log-trouble")).to_be_hidden()
+        lines(ann, 110)
+
+
+def test_a_token_that_ends_in_the_middle_of_a_stream_is_renewed_without_losing_the_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    settings = {"BATON_ISSUER_USER_LIFETIME": "10", "BATON_LEEWAY": "0"}
+    with Stack(tmp_path, **settings) as stack, Dashboard(browser, stack) as ann:
+        stack.worker()
+        ann.sign_in("/new")
+        page = ann.page
+        page.get_by_label("Script").fill(_TALK.format(180))
+        page.get_by_role("button", name="Start the build").click()
+        ann.see(ann.log.get_by_text("tick 20", exact=True))
+        page.evaluate("window.mark = 'the same page'")
+        ask = page.get_by_role("dialog", name="Your session has ended")
+        ann.see(ask)
+        with page.expect_popup() as opening:
+            ask.get_by_role("button", name="Sign in again").click()
+        beside = opening.value
+        expect(beside.get_by_label("User name")).to_have_value("ann", timeout=PATIENCE)
+        beside.get_by_role("button", name="Continue").click()
+        expect(ask).to_be_hidden(timeout=PATIENCE)
+        assert page.evaluate("window.mark") == "the same page"
+        expect(ann.log.get_by_text(re.compile(r"^tick 1[3-7]\d$")).first).to_be_visible(
+            timeout=PATIENCE
+        )

@@ -1,0 +1,275 @@
+"""The one way out of a checkout: to addresses that sources may be at, and no others.
+
+Git is told to use a SOCKS5 proxy (RFC 1928), which is this. It looks names up itself and connects
+to the very address that it looked at, so that neither a redirect, nor a submodule, nor a name that
+changes its mind (DNS rebinding) leads to this machine, to its neighbours, or to a cloud's metadata.
+ssh, which speaks no SOCKS, is led to its one host by a second port.
+
+In the `bubblewrap` sandbox the gate's ports stand in the checkout's own, otherwise empty network.
+"""
+
+import ipaddress
+import logging
+import select
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: Where the gate's ports are in a network that has nothing else.
+SOCKS_PORT: Final = 1080
+SSH_PORT: Final = 1022
+
+_MOST_CONNECTIONS: Final = 32  #: at once; git opens a few
+_CONNECT: Final = 15.0  #: seconds for each address
+_HANDSHAKE: Final = 15.0  #: seconds for the whole SOCKS request
+_PIECE: Final = 64 * 1024
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  #: RFC 6052
+
+#: RFC 1928 §6.
+_GRANTED, _REFUSED, _UNREACHABLE, _NO_SUCH_COMMAND = b"\x00", b"\x02", b"\x04", b"\x07"
+
+
+class NotAllowed(Exception):
+    """A source is where sources may not be."""
+
+
+class Places:
+    """Where sources may be: on the public Internet, and in the networks named."""
+
+    def __init__(self, networks: Sequence[str] = ()) -> None:
+        """`networks` like `10.1.0.0/16`. Raises `ValueError`."""
+        self._networks: list[Network] = [ipaddress.ip_network(each) for each in networks]
+
+    def permit(self, address: Address) -> bool:
+        """An address that stands for another one is as good as that."""
+        meant = _meant(address)
+        if any(meant in network for network in self._networks):
+            return True
+        return meant.is_global and not meant.is_multicast and not meant.is_reserved
+
+    def addresses(self, host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+        """Where `host` is. Raises `OSError`, and `NotAllowed` when it is in a forbidden place, even
+        if only with one of its addresses."""
+        found: list[tuple[socket.AddressFamily, str]] = []
+        for family, _, _, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            text = str(where[0]).partition("%")[0]
+            if not self.permit(ipaddress.ip_address(text)):
+                named = host if host == text else f"{host} ({text})"
+                raise NotAllowed(
+                    f"{named} is where sources may not be; BATON_GIT_NETWORKS of the worker names "
+                    "the networks besides the public Internet where they may"
+                )
+            found.append((family, text))
+        return found
+
+
+def _meant(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address only wraps, if it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    wrapped = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+    if wrapped is None and address in _NAT64:
+        wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return wrapped or address
+
+
+class Gate:
+    """Stands while a checkout runs; `close` ends whatever goes through it."""
+
+    def __init__(self, places: Places, *, ssh: tuple[str, int] | None) -> None:
+        """`ssh` is the host and port that the second port leads to."""
+        self._places = places
+        self._ssh = ssh
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._closed = False
+        self._refused: str | None = None
+
+    @property
+    def refused(self) -> str | None:
+        """Why somebody was not let through, the last time that it happened."""
+        return self._refused
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where it wants to stand in a network of its own."""
+        return (SOCKS_PORT, SSH_PORT) if self._ssh else (SOCKS_PORT,)
+
+    def listen_here(self) -> tuple[int, ...]:
+        """Stand on this machine's loopback, for a checkout that shares it; returns the ports."""
+        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in self.ports]
+        self.adopt(listeners)
+        return tuple(each.getsockname()[1] for each in listeners)
+
+    def adopt(self, listeners: Sequence[socket.socket]) -> None:
+        """Take sockets that listen, one for each of `ports`; they are the gate's from now on."""
+        for listener, serve in zip(listeners, (self._socks, self._direct), strict=False):
+            self._keep(listener)
+            threading.Thread(target=self._accept, args=(listener, serve), daemon=True).start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for each in self._open:
+                _hang_up(each)
+            self._open.clear()
+
+    def _keep(self, one: socket.socket) -> bool:
+        """Whether there is room for another socket; one that has none is closed."""
+        with self._lock:
+            if not self._closed and len(self._open) < 2 * _MOST_CONNECTIONS:
+                self._open.add(one)
+                return True
+        one.close()
+        return False
+
+    def _drop(self, one: socket.socket) -> None:
+        with self._lock:
+            self._open.discard(one)
+        one.close()
+
+    def _accept(
+        self, listener: socket.socket, serve: Callable[[socket.socket], socket.socket | None]
+    ) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:  # closed
+                return
+            if self._keep(client):
+                threading.Thread(target=self._serve, args=(client, serve), daemon=True).start()
+
+    def _serve(
+        self, client: socket.socket, serve: Callable[[socket.socket], socket.socket | None]
+    ) -> None:
+        try:
+            client.settimeout(_HANDSHAKE)
+            server = serve(client)
+            if server is None:
+                return
+            try:
+                if self._keep(server):
+                    _relay(client, server)
+            finally:
+                self._drop(server)
+        except OSError as error:  # of either side, or closed by us
+            log.debug("a checkout's connection ended: %s", error)
+        finally:
+            self._drop(client)
+
+    def _direct(self, client: socket.socket) -> socket.socket | None:
+        del client
+        host, port = self._ssh or ("", 0)
+        try:
+            return self._connect(host, port)
+        except NotAllowed:
+            return None
+
+    def _socks(self, client: socket.socket) -> socket.socket | None:
+        """The server that a client asks for, connected; None when it was told no."""
+        version, count = _exactly(client, 2)
+        methods = _exactly(client, count)
+        if version != 5 or 0 not in methods:  # noqa: PLR2004  RFC 1928 §3: no authentication
+            client.sendall(b"\x05\xff")
+            return None
+        client.sendall(b"\x05\x00")
+        _, command, _, kind = _exactly(client, 4)
+        host = _host(client, kind)
+        port = int.from_bytes(_exactly(client, 2), "big")
+        if command != 1 or host is None:
+            _answer(client, _NO_SUCH_COMMAND)
+            return None
+        try:
+            server = self._connect(host, port)
+        except NotAllowed:
+            _answer(client, _REFUSED)
+            return None
+        except (OSError, UnicodeError):
+            _answer(client, _UNREACHABLE)
+            return None
+        try:
+            _answer(client, _GRANTED)
+        except OSError:
+            server.close()
+            raise
+        return server
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        """Raises `OSError` and `NotAllowed`."""
+        try:
+            places = self._places.addresses(host, port)
+        except NotAllowed as error:
+            self._refused = str(error)
+            raise
+        last: OSError = OSError(f"{host} has no address")
+        for family, address in places:
+            server = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                server.settimeout(_CONNECT)
+                server.connect((address, port))
+            except OSError as error:
+                server.close()
+                last = error
+            else:
+                return server
+        raise last
+
+
+def _exactly(client: socket.socket, count: int) -> bytes:
+    found = b""
+    while len(found) < count:
+        more = client.recv(count - len(found))
+        if not more:
+            raise ConnectionResetError("it hung up")
+        found += more
+    return found
+
+
+def _host(client: socket.socket, kind: int) -> str | None:
+    """RFC 1928 §5."""
+    match kind:
+        case 1:
+            return str(ipaddress.IPv4Address(_exactly(client, 4)))
+        case 3:
+            return _exactly(client, _exactly(client, 1)[0]).decode("ascii", "replace")
+        case 4:
+            return str(ipaddress.IPv6Address(_exactly(client, 16)))
+        case _:
+            return None
+
+
+def _answer(client: socket.socket, word: bytes) -> None:
+    client.sendall(b"\x05" + word + b"\x00\x01" + bytes(6))
+
+
+def _relay(client: socket.socket, server: socket.socket) -> None:
+    """Carry bytes both ways until both sides have ended, or either is closed."""
+    other = {client: server, server: client}
+    for each in other:
+        each.settimeout(None)
+    reading = set(other)
+    while reading:
+        ready, _, _ = select.select(list(reading), [], [])
+        for each in ready:
+            piece = each.recv(_PIECE)
+            if piece:
+                other[each].sendall(piece)
+            else:
+                reading.discard(each)
+                other[each].shutdown(socket.SHUT_WR)
+
+
+def _hang_up(one: socket.socket) -> None:
+    try:
+        one.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
+    except OSError:
+        pass
+    finally:
+        one.close()
