@@ -187,9 +187,9 @@ async def test_a_token_that_is_not_bound_is_no_dpop_token() -> None:
         {"jkt": KEY.jkt, "x5t#S256": KEY.jkt},
         {"jwk": PUBLIC},
     ],
-    ids=str,
+    ids=range(10),
 )
-@pytest.mark.parametrize("jkt", [None, KEY.jkt])
+@pytest.mark.parametrize("jkt", [None, KEY.jkt], ids=["bearer", "holder"])
 async def test_a_binding_that_is_not_understood_opens_nothing(cnf: Any, jkt: str | None) -> None:
     claims = json.dumps({**user_claims(), "cnf": cnf}).encode()
     with pytest.raises(InvalidToken):

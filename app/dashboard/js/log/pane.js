@@ -332,7 +332,7 @@ export class LogPane {
     const anchor = event.shiftKey && this.chosen ? this.chosen[0] : line;
     const from = Math.min(anchor, line);
     const to = Math.max(anchor, line);
-    this.chosen = [from, to];
+    this.chosen = /** @type {[number, number]} */ ([from, to]);
     this.arrived = true;
     this.about.choose(from, to);
     this.repaint();
