@@ -16,28 +16,30 @@ from tests.waiting import wait_until
 
 #: Debian's program on PATH insists on root or the user `rabbitmq`, and on their files; this is what
 #: it calls.
-_SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+_DEBIANS: Final = Path("/usr/lib/rabbitmq/bin")
 
 
-def _server() -> str:
-    if Path(_SERVER).exists():
-        return _SERVER
-    return shutil.which("rabbitmq-server") or missing("rabbitmq-server is not installed")
+def _program(name: str) -> str:
+    path = shutil.which(name, path=_DEBIANS) or shutil.which(name)
+    return path or missing(f"{name} is not installed")
 
 
 class RabbitProcess:
-    """One node, started; a broker of its own, whatever else runs on this machine."""
+    """One node, running within `with`; a broker of its own, whatever else runs on this machine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, consumer_timeout: int = 1800) -> None:
+        """`consumer_timeout`: seconds for which it waits for an acknowledgement; its default."""
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
         self.port = free_port()
         self._epmd_port = free_port()
         self._dist_port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
-        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        (folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            f"consumer_timeout = {consumer_timeout * 1000}\n"
+        )
         (folder / "plugins").write_text("[].\n")
-        self.start()
 
     @property
     def _env(self) -> dict[str, str]:
@@ -58,13 +60,19 @@ class RabbitProcess:
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_ALLOW_INPUT": "1",  # the script becomes the server: one process to signal
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput +S 1:1 +sbwt none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-noinput +S 1:1 +sbwt none "
+                "-rabbit channel_tick_interval 1000"  # milliseconds; how often it looks for those
+            ),
         }
 
     def start(self) -> None:
         out = (self._folder / "output").open("ab")
         with out:
-            for argv in [needs("epmd"), "-port", str(self._epmd_port)], [_server()]:
+            for argv in (
+                [needs("epmd"), "-port", str(self._epmd_port)],
+                [_program("rabbitmq-server")],
+            ):
                 self._processes.append(
                     subprocess.Popen(
                         argv, env=self._env, cwd=self._folder, stdin=subprocess.DEVNULL,
@@ -81,6 +89,23 @@ class RabbitProcess:
         except (OSError, amqp.exceptions.AMQPError):
             return False
 
+    def connect(self) -> amqp.Connection:
+        return amqp.Connection(f"127.0.0.1:{self.port}")
+
+    def unacknowledged(self) -> dict[str, int]:
+        """Of each queue, the messages that were delivered and not acknowledged."""
+        done = subprocess.run(
+            [_program("rabbitmqctl"), "--silent", "list_queues", "name", "messages_unacknowledged"],
+            env=self._env, capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        return {name: int(n) for name, n in map(str.split, done.stdout.splitlines())}
+
+    def wait_until_kept(self, queue: str) -> None:
+        """Until the quorum queue would survive a kill: RabbitMQ 3.10 writes within a second which
+        of them there are, and loses for ever those that it had no time for."""
+        [registry] = self._folder.glob("data/*/quorum/*/names.dets")
+        wait_until(f"{queue} is on the disk", lambda: queue.encode() in registry.read_bytes())
+
     def send(self, what: signal.Signals) -> None:
         """To the server itself; SIGSTOP freezes it with its connections open."""
         self._processes[-1].send_signal(what)
@@ -92,6 +117,11 @@ class RabbitProcess:
         self._processes.clear()
 
     def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
         return self
 
     def __exit__(

@@ -9,7 +9,7 @@ import pytest
 
 from app.contract import queue as wire
 from tests.e2e.test_outages import COUNTING, numbers
-from tests.e2e.user import User, steps
+from tests.e2e.user import FINAL, User, steps
 from tests.rabbitmq_process import RabbitProcess
 from tests.stack import Part, Stack
 from tests.waiting import wait_until
@@ -17,38 +17,64 @@ from tests.waiting import wait_until
 #: Runs until it is told to end: the other builds of a test decide how long that is.
 ENDLESS = "echo begun; while :; do sleep 0.2; done"
 
+#: Seconds after which this RabbitMQ closes the channel of who does not acknowledge a message.
+PATIENCE = 5
+
 
 @pytest.fixture(scope="module")
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitProcess]:
-    with RabbitProcess(tmp_path_factory.mktemp("rabbit")) as process:
-        with amqp.Connection(f"127.0.0.1:{process.port}") as connection:
-            declare(connection)
-        # RabbitMQ 3.10 loses a quorum queue if it is killed within moments of the declaration.
-        process.stop()
-        process.start()
+    folder = tmp_path_factory.mktemp("rabbit")
+    with RabbitProcess(folder, consumer_timeout=PATIENCE) as process:
+        waiting(process)
+        process.wait_until_kept(wire.QUEUE)
         yield process
 
 
-@pytest.fixture
-def stack(rabbit: RabbitProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
-        connection.channel().queue_purge(wire.QUEUE)  # of what the test before left
+@pytest.fixture(scope="module")
+def shared(rabbit: RabbitProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("stack"), BATON_BROKER_URL=rabbit.url) as stack:
         yield stack
 
 
-def declare(connection: amqp.Connection) -> tuple[str, int, int]:
-    """The queue, as API and worker declare it."""
-    found = connection.channel().queue_declare(
-        wire.QUEUE, durable=True, auto_delete=False, arguments=wire.QUEUE_ARGUMENTS
-    )
-    assert found
-    name, messages, consumers = found
-    return name, messages, consumers
+@pytest.fixture
+def stack(shared: Stack, rabbit: RabbitProcess) -> Iterator[Stack]:
+    """Without a worker, a build or a message of the test before."""
+    yield shared
+    with User(shared) as ann:
+        for build in ann.http.get("/builds").json()["builds"]:
+            if build["status"] not in FINAL:
+                ann.cancel(build["id"])
+                ann.wait_for(build["id"])
+    for part in shared.workers:
+        part.stop()
+    with rabbit.connect() as connection:
+        connection.channel().queue_purge(wire.QUEUE)
 
 
 def worker(stack: Stack, rabbit: RabbitProcess, *, concurrency: int = 1) -> Part:
     return stack.worker(concurrency=concurrency, BATON_BROKER_URL=rabbit.url)
+
+
+def waiting(rabbit: RabbitProcess) -> int:
+    """How many messages no worker has; the queue is declared as API and workers declare it."""
+    with rabbit.connect() as connection:
+        found = connection.channel().queue_declare(
+            wire.QUEUE, durable=True, auto_delete=False, arguments=wire.QUEUE_ARGUMENTS
+        )
+    assert found
+    _, messages, _ = found
+    return messages
+
+
+def taken(channel: amqp.Channel, *, no_ack: bool) -> amqp.Message:
+    """The next message, as a worker takes it."""
+    message = wait_until("it is there", lambda: channel.basic_get(wire.QUEUE, no_ack=no_ack))
+    assert message
+    return message
+
+
+def runs_on(build: dict[str, str]) -> str:
+    return build["worker"].split(":")[0]
 
 
 def readiness(stack: Stack) -> dict[str, str]:
@@ -65,126 +91,181 @@ def test_builds_run_and_the_queue_is_a_durable_replicated_one(
         assert (build["status"], build["attempt"]) == ("succeeded", 1)
         assert "hello" in ann.log(build["id"])
     assert readiness(stack)["broker"] == "ok"
-    with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
-        assert declare(connection)[1:] == (0, 1)  # messages, consumers
-        with pytest.raises(amqp.exceptions.PreconditionFailed):
-            connection.channel().queue_declare(
-                wire.QUEUE, durable=True, auto_delete=False,
-                arguments={"x-queue-type": "classic"},
-            )  # fmt: skip
+    assert waiting(rabbit) == 0
+    with rabbit.connect() as connection, pytest.raises(amqp.exceptions.PreconditionFailed):
+        connection.channel().queue_declare(
+            wire.QUEUE, durable=True, auto_delete=False, arguments={"x-queue-type": "classic"}
+        )
 
 
 def test_short_builds_do_not_wait_behind_a_long_one(stack: Stack, rabbit: RabbitProcess) -> None:
     """Were a message held back by the busy worker, it would wait for BATON_QUEUE_TTL."""
-    worker(stack, rabbit)
-    with User(stack) as ann:
-        long = ann.submit(steps(ENDLESS))
-        ann.wait_for_log(long, "begun")
-        worker(stack, rabbit)
-        for _ in range(4):
-            build = ann.run(steps("true"), seconds=20)
-            assert (build["status"], build["worker"].split(":")[0]) == ("succeeded", "worker2")
-        ann.cancel(long)
-        assert ann.wait_for(long)["status"] == "cancelled"
-        # The worker that was busy takes builds again, and only when it is free.
-        stack.workers[1].stop()
-        assert ann.run(steps("true"), seconds=20)["worker"].split(":")[0] == "worker1"
-
-
-def test_each_slot_of_a_worker_has_a_build(stack: Stack, rabbit: RabbitProcess) -> None:
-    worker(stack, rabbit, concurrency=2)
-    with User(stack) as ann:
-        both = [ann.submit(steps(ENDLESS)) for _ in range(2)]
-        for build_id in both:
-            ann.wait_for_log(build_id, "begun")
-        third = ann.submit(steps("true"))
-        ann.cancel(both[0])
-        assert ann.wait_for(third, seconds=20)["status"] == "succeeded"
-        ann.cancel(both[1])
-        ann.wait_for(both[1])
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
-def test_the_broker_may_restart_in_the_middle_of_a_build(
-    stack: Stack, rabbit: RabbitProcess, how: signal.Signals
-) -> None:
-    worker(stack, rabbit)
-    with User(stack) as ann:
-        build_id = ann.submit(steps(COUNTING))
-        ann.wait_for_log(build_id, "line 5")
-        rabbit.stop(how)
-        rabbit.start()
-        waiting = ann.submit(steps("true"))
-        build = ann.wait_for(build_id)
-        assert (build["status"], build["attempt"]) == ("succeeded", 1)
-        assert numbers(ann.log(build_id)) == list(range(40))
-        assert ann.wait_for(waiting)["status"] == "succeeded"
-
-
-def test_a_busy_worker_that_reconnects_holds_no_build_back(
-    stack: Stack, rabbit: RabbitProcess
-) -> None:
     first = worker(stack, rabbit)
     with User(stack) as ann:
         long = ann.submit(steps(ENDLESS))
         ann.wait_for_log(long, "begun")
-        waiting = ann.submit(steps("true"))
-        wait_until("it is in the queue", lambda: ann.show(waiting)["attempt"] == 1)
-        rabbit.stop()
-        rabbit.start()
-        wait_until("the worker is back", lambda: "Connected to" in _after_loss(first), seconds=60)
-        worker(stack, rabbit)
-        for build_id in waiting, ann.submit(steps("true")):
-            build = ann.wait_for(build_id, seconds=20)
-            assert (build["status"], build["attempt"]) == ("succeeded", 1)
-            assert build["worker"].split(":")[0] == "worker2"
+        second = worker(stack, rabbit)
+        for _ in range(4):
+            build = ann.run(steps("true"), seconds=20)
+            assert (build["status"], runs_on(build)) == ("succeeded", second.name)
         ann.cancel(long)
-        ann.wait_for(long)
+        assert ann.wait_for(long)["status"] == "cancelled"
+        # The worker that was busy takes builds again, and only when it is free.
+        second.stop()
+        assert runs_on(ann.run(steps("true"), seconds=20)) == first.name
+
+
+def test_a_worker_has_no_more_messages_than_slots_and_keeps_none_while_builds_run(
+    stack: Stack, rabbit: RabbitProcess
+) -> None:
+    """However long a build is, its message is not one that RabbitMQ waits for."""
+    part = worker(stack, rabbit, concurrency=2)
+    with User(stack) as ann, rabbit.connect() as connection:
+        builds = [ann.submit(steps(ENDLESS)) for _ in range(2)]
+        for build_id in builds:
+            ann.wait_for_log(build_id, "begun")
+        # Somebody who does not acknowledge measures the broker's patience.
+        connection.channel().queue_declare("patience", durable=True, auto_delete=False)
+        other = connection.channel()
+        other.basic_publish(amqp.Message("x"), routing_key="patience")
+        wait_until("it has the message", lambda: other.basic_get("patience"))
+
+        builds += [ann.submit(steps("true")) for _ in range(2)]
+        wait_until("both are in the queue", lambda: waiting(rabbit) == 2)
+        with pytest.raises(amqp.exceptions.PreconditionFailed, match="timed out"):
+            connection.drain_events(timeout=60)
+        assert waiting(rabbit) == 2
+        assert rabbit.unacknowledged()[wire.QUEUE] == 0
+
+        ann.cancel(builds[0])
+        for build_id in builds[2:]:
+            assert ann.wait_for(build_id, seconds=20)["status"] == "succeeded"
+        running = ann.show(builds[1])
+        assert (running["status"], running["attempt"]) == ("running", 1)
+    assert "connection to broker lost" not in part.output()
+
+
+def test_a_broker_that_is_killed_while_builds_run_and_wait_costs_none_of_them(
+    stack: Stack, rabbit: RabbitProcess
+) -> None:
+    first = worker(stack, rabbit)
+    with User(stack) as ann:
+        running = ann.submit(steps(f"{COUNTING}; {ENDLESS}"))
+        ann.wait_for_log(running, "line 5")
+        queued = ann.submit(steps("true"))
+        wait_until("it is in the queue", lambda: waiting(rabbit) == 1)
+        rabbit.stop(signal.SIGKILL)
+        submitted = ann.submit(steps("true"))
+        wait_until(
+            "it says why it waits",
+            lambda: ann.show(submitted)["reason"] == "broker_unavailable",
+        )
+        assert readiness(stack) == {"store": "ok", "broker": "unavailable", "issuer": "ok"}
+        rabbit.start()
+
+        # A worker that is busy as it comes back holds nothing back from others.
+        wait_until("the worker is back", lambda: "Connected to" in _after_loss(first), seconds=60)
+        second = worker(stack, rabbit)
+        for build_id in queued, submitted:
+            build = ann.wait_for(build_id, seconds=40)
+            assert (build["status"], build["reason"]) == ("succeeded", None)
+            assert runs_on(build) == second.name
+        assert ann.show(queued)["attempt"] == 1  # the queue kept its message
+        wait_until("the broker is ready", lambda: readiness(stack)["broker"] == "ok")
+        ann.wait_for_log(running, "begun")
+        assert numbers(ann.log(running)) == list(range(40))
+        ann.cancel(running)
+        build = ann.wait_for(running)
+        assert (build["status"], build["attempt"], runs_on(build)) == ("cancelled", 1, first.name)
+        second.stop()
+        assert runs_on(ann.run(steps("true"), seconds=20)) == first.name
 
 
 def _after_loss(part: Part) -> str:
     return part.output().rpartition("connection to broker lost")[2]
 
 
-def test_a_build_submitted_while_the_broker_is_away_waits_and_then_runs(
-    stack: Stack, rabbit: RabbitProcess
-) -> None:
-    worker(stack, rabbit)
-    with User(stack) as ann:
-        rabbit.stop()
-        build_id = ann.submit(steps("true"))
-        wait_until(
-            "it says why it waits",
-            lambda: ann.show(build_id)["reason"] == "broker_unavailable",
-        )
-        assert readiness(stack) == {"store": "ok", "broker": "unavailable", "issuer": "ok"}
-        rabbit.start()
-        build = ann.wait_for(build_id)
-        assert (build["status"], build["reason"]) == ("succeeded", None)
-        wait_until("the broker is ready", lambda: readiness(stack)["broker"] == "ok")
-
-
 def test_a_frozen_broker_is_one_that_is_away(stack: Stack, rabbit: RabbitProcess) -> None:
-    worker(stack, rabbit)
+    stopping, staying = worker(stack, rabbit), worker(stack, rabbit)
+    assert stopping.process
     with User(stack) as ann:
         assert ann.run(steps("true"))["status"] == "succeeded"  # connections are open now
         rabbit.send(signal.SIGSTOP)
-        build_id = ann.submit(steps("true"))
-        wait_until(
-            "it says why it waits",
-            lambda: ann.show(build_id)["reason"] == "broker_unavailable",
-        )
-        assert readiness(stack)["broker"] == "unavailable"
-        rabbit.send(signal.SIGCONT)
-        assert ann.wait_for(build_id)["status"] == "succeeded"
+        try:
+            stopping.process.send_signal(signal.SIGTERM)
+            build_id = ann.submit(steps("true"))
+            wait_until(
+                "it says why it waits",
+                lambda: ann.show(build_id)["reason"] == "broker_unavailable",
+            )
+            assert readiness(stack)["broker"] == "unavailable"
+            stopping.process.wait(60)
+        finally:
+            rabbit.send(signal.SIGCONT)
+        build = ann.wait_for(build_id)
+        assert (build["status"], runs_on(build)) == ("succeeded", staying.name)
 
 
-def test_a_worker_told_to_stop_while_the_broker_is_frozen_stops(
+def test_a_build_whose_worker_was_killed_runs_on_another(
     stack: Stack, rabbit: RabbitProcess
 ) -> None:
-    part = worker(stack, rabbit)
-    assert part.process
-    rabbit.send(signal.SIGSTOP)
-    part.process.send_signal(signal.SIGTERM)
-    assert part.process.wait(60) is not None
-    rabbit.send(signal.SIGCONT)
+    first = worker(stack, rabbit)
+    with User(stack) as ann:
+        build_id = ann.submit(steps("echo begun; sleep 2"))
+        ann.wait_for_log(build_id, "begun")
+        first.stop(signal.SIGKILL)
+        second = worker(stack, rabbit)
+        build = ann.wait_for(build_id)
+        assert (build["status"], build["attempt"]) == ("succeeded", 2)
+        assert runs_on(build) == second.name
+        assert [lost["reason"] for lost in build["attempts"]] == ["worker_lost"]
+
+
+def test_a_message_that_died_with_its_worker_is_delivered_again(
+    stack: Stack, rabbit: RabbitProcess
+) -> None:
+    with User(stack) as ann:
+        build_id = ann.submit(steps("true"))
+        with rabbit.connect() as connection:
+            taken(connection.channel(), no_ack=False)
+            worker(stack, rabbit)
+            assert waiting(rabbit) == 0
+            assert ann.show(build_id)["status"] == "queued"
+        build = ann.wait_for(build_id)
+        assert (build["status"], build["attempt"]) == ("succeeded", 1)
+
+
+def test_a_message_that_comes_three_times_runs_its_build_once(
+    stack: Stack, rabbit: RabbitProcess
+) -> None:
+    with User(stack) as ann:
+        build_id = ann.submit(steps("echo once; sleep 1"))
+        with rabbit.connect() as connection:
+            channel = connection.channel()
+            message = taken(channel, no_ack=True)
+            assert message.headers
+            task = message.headers["id"]
+            for _ in range(3):
+                channel.basic_publish(message, routing_key=wire.QUEUE)
+        part = worker(stack, rabbit, concurrency=2)
+        wait_until("all came", lambda: part.output().count(f"[{task}] succeeded") == 3)
+        build = ann.wait_for(build_id)
+        assert (build["status"], build["attempt"]) == ("succeeded", 1)
+        assert ann.log(build_id).count("once") == 1
+
+
+def test_messages_that_vanish_or_expire_are_sent_anew(
+    rabbit: RabbitProcess, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("short")
+    settings = {"BATON_BROKER_URL": rabbit.url, "BATON_QUEUE_TTL": "3"}
+    with Stack(folder, **settings) as stack, User(stack) as ann:
+        build_id = ann.submit(steps("true"))
+        with rabbit.connect() as connection:
+            channel = connection.channel()
+            wait_until("it is purged", lambda: channel.queue_purge(wire.QUEUE))
+        wait_until("it is sent anew", lambda: ann.show(build_id)["attempt"] == 2)
+        wait_until("and once more", lambda: ann.show(build_id)["attempt"] == 3)
+        assert waiting(rabbit) <= 1  # the one before has expired
+        worker(stack, rabbit)
+        assert ann.wait_for(build_id)["status"] == "succeeded"
