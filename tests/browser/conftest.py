@@ -10,8 +10,9 @@ from tests.needs import needs
 from tests.stack import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For one file: while it is there, its event loop is in the way of every other."""
     # Without its own sandbox, which root and containers do not have; it sees only our own pages.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -64,9 +64,11 @@ def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
     first = _files(tmp_path)
     assert sorted(first) == [
         "redis/users.acl",
+        "server/message-keys",
         "server/mint-client-secret",
         "server/redis-url",
         "worker/broker-url",
+        "worker/message-keys",
     ]
     _make(tmp_path, 6379)
     assert _files(tmp_path) == first

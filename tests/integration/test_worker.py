@@ -29,6 +29,7 @@ from starlette.routing import Route
 from app.builds.queue import CeleryQueue
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code
 from app.contract.queue import QUEUE, RUN_BUILD, TOKEN_HEADER
+from app.contract.sealing import new_key
 from app.tokens.lifetime import Timing, timers
 from tests.redis_process import RedisProcess
 from tests.sandboxed import new_marker, place, processes_with
@@ -154,6 +155,7 @@ class Scene:
                 "BATON_BROKER_URL": self.redis.url,
                 "BATON_API_URL": self.api_url,
                 "BATON_SANDBOX": "process",
+                "BATON_DEVELOPMENT": "1",  # the tests read and write tokens that are not sealed
                 "BATON_WORKSPACES": str(self.workspaces),
                 "BATON_WORKER_CONCURRENCY": "1",
                 "BATON_WORKER_NAME": name,
@@ -385,6 +387,7 @@ def run_worker(**env: str) -> subprocess.CompletedProcess[str]:
             {
                 "BATON_API_URL": "http://localhost:1",
                 "BATON_BROKER_URL": f"http://:{PASSWORD}@localhost/",
+                "BATON_MESSAGE_KEYS": new_key(),
             },
             "BATON_BROKER_URL",
         ),

@@ -18,6 +18,7 @@ JSON = "application/json"
 FINAL_WORDS = set(Code) - {
     Code.INVALID_TOKEN,
     Code.INVALID_PROOF,
+    Code.TOO_SLOW,
     Code.TOO_MANY,
     Code.INTERNAL,
     Code.UNAVAILABLE,
