@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import amqp.exceptions
 
+from tests.certificates import Certificate
 from tests.needs import missing, needs
 from tests.redis_process import free_port
 from tests.waiting import wait_until
@@ -24,20 +25,34 @@ def _program(name: str) -> str:
     return path or missing(f"{name} is not installed")
 
 
+def _tls(files: Certificate, port: int) -> str:
+    return (
+        f"listeners.ssl.1 = 127.0.0.1:{port}\n"
+        f"ssl_options.cacertfile = {files.authority}\n"
+        f"ssl_options.certfile = {files.certificate}\n"
+        f"ssl_options.keyfile = {files.key}\n"
+    )
+
+
 class RabbitProcess:
     """One node, running within `with`; a broker of its own, whatever else runs on this machine."""
 
-    def __init__(self, folder: Path, *, consumer_timeout: int = 1800) -> None:
-        """`consumer_timeout`: seconds for which it waits for an acknowledgement; its default."""
+    def __init__(
+        self, folder: Path, *, consumer_timeout: int = 1800, tls: Certificate | None = None
+    ) -> None:
+        """`consumer_timeout`: seconds for which it waits for an acknowledgement; its default.
+        `tls`: what it shows on `tls_port`."""
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
         self.port = free_port()
         self._epmd_port = free_port()
         self._dist_port = free_port()
+        self.tls_port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
             f"consumer_timeout = {consumer_timeout * 1000}\n"
+            + (_tls(tls, self.tls_port) if tls else "")
         )
         (folder / "plugins").write_text("[].\n")
 

@@ -21,7 +21,7 @@ from worker.consumer import BuildConsumer
 
 #: Seconds for the broker's every answer. Without it, one that is frozen would stop this process
 #: where it waits, its heartbeats and its shutdown included.
-_SOCKET_TIMEOUT: Final = 10
+_SOCKET_TIMEOUT: Final = 5
 
 #: Seconds between two looks of the event loop at whether the worker was told to stop: a signal does
 #: not wake it, and on an idle connection little else does.

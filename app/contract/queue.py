@@ -43,10 +43,11 @@ def is_amqp(broker_url: str) -> bool:
     return urlsplit(broker_url).scheme in {"amqp", "amqps", "pyamqp"}
 
 
-def broker_use_ssl(broker_url: str) -> dict[str, None] | None:
+def broker_use_ssl(broker_url: str) -> dict[str, str | None] | None:
     """Celery's setting of that name: for `amqps`, that the certificate must be the host's.
 
-    Without it, a certificate of anybody's that a known authority signed would do. None stands for
-    the host of the URL; Redis' options are in its URL.
+    Without it, a certificate of anybody's that a known authority signed would do. Redis' options
+    are in its URL.
     """
-    return {"server_hostname": None} if urlsplit(broker_url).scheme == "amqps" else None
+    parts = urlsplit(broker_url)
+    return {"server_hostname": parts.hostname} if parts.scheme == "amqps" else None

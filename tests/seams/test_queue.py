@@ -2,8 +2,9 @@
 
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import amqp
@@ -15,8 +16,10 @@ from app.builds.queue import CeleryQueue
 from app.contract import queue as wire
 from app.contract.sealing import new_key
 from app.tokens.lifetime import Timing, timers
+from tests.certificates import Certificate, certificate_for
 from tests.rabbitmq_process import RabbitProcess
 from tests.redis_process import RedisProcess
+from tests.waiting import wait_until
 from worker.celery_app import create_celery
 from worker.settings import WorkerSettings
 
@@ -34,15 +37,29 @@ class Broker(Protocol):
     def send(self, what: signal.Signals) -> None: ...
 
 
-BROKERS: dict[str, Callable[..., Any]] = {"redis": RedisProcess, "rabbitmq": RabbitProcess}
-
-
-@pytest.fixture(scope="module", params=list(BROKERS))
-def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Broker]:
-    with BROKERS[request.param](tmp_path_factory.mktemp("broker")) as process:
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificate_for("localhost", tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="module")
+def rabbit(
+    certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RabbitProcess]:
+    with RabbitProcess(tmp_path_factory.mktemp("rabbit"), tls=certificate) as process:
+        yield process
+
+
+@pytest.fixture(params=["redis", "rabbit"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    found: Broker = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture
@@ -154,17 +171,11 @@ def test_api_and_worker_declare_the_same_queue(broker: Broker) -> None:
     celery.close()
 
 
-@pytest.fixture(scope="module")
-def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitProcess]:
-    with RabbitProcess(tmp_path_factory.mktemp("rabbit")) as process:
-        yield process
-
-
 async def test_a_message_that_no_queue_takes_is_not_taken_for_sent(rabbit: RabbitProcess) -> None:
     """RabbitMQ confirms messages that lead nowhere, unless it is asked not to."""
     queue = CeleryQueue(rabbit.url, redelivery_after=100)
     await queue.send("bld_one", "token", TIMERS)
-    with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
+    with rabbit.connect() as connection:
         connection.channel().queue_delete(wire.QUEUE)
     await queue.send("bld_two", "token", TIMERS)
     await queue.close()
@@ -175,9 +186,19 @@ async def test_rabbitmq_drops_a_message_that_nobody_took_in_time(rabbit: RabbitP
     """Its token does not lie in the broker for longer than it can be of use."""
     queue = CeleryQueue(rabbit.url, redelivery_after=100)
     await queue.send("bld_one", "token", TIMERS)
-    await queue.close()
     [message] = messages(rabbit)
     assert message.properties["expiration"] == f"{TIMERS.message_expires * 1000:.0f}"
+    await queue.send("bld_two", "token", replace(TIMERS, message_expires=1))
+    await queue.close()
+    with rabbit.connect() as connection:
+        channel = connection.channel()
+        wait_until("it is gone", lambda: waiting(channel) == 0)
+
+
+def waiting(channel: amqp.Channel) -> int:
+    found = channel.queue_declare(wire.QUEUE, passive=True)
+    assert found
+    return found[1]
 
 
 async def test_rabbitmq_that_lets_us_not_in_is_unavailable(rabbit: RabbitProcess) -> None:
@@ -189,10 +210,30 @@ async def test_rabbitmq_that_lets_us_not_in_is_unavailable(rabbit: RabbitProcess
     await queue.close()
 
 
+async def test_rabbitmq_must_have_the_certificate_of_the_host_in_its_url(
+    rabbit: RabbitProcess, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by a known authority, and for that name."""
+
+    async def ping(host: str) -> None:
+        queue = CeleryQueue(f"amqps://guest:guest@{host}:{rabbit.tls_port}//", redelivery_after=100)
+        try:
+            await queue.ping()
+        finally:
+            await queue.close()
+
+    with pytest.raises(QueueUnavailable, match="CertVerification"):
+        await ping("localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+    await ping("localhost")
+    with pytest.raises(QueueUnavailable, match="CertVerification"):
+        await ping("127.0.0.1")
+
+
 async def test_a_queue_that_somebody_declared_otherwise_is_unavailable(
     rabbit: RabbitProcess,
 ) -> None:
-    with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
+    with rabbit.connect() as connection:
         channel = connection.channel()
         channel.queue_delete(wire.QUEUE)
         channel.queue_declare(wire.QUEUE, durable=True, auto_delete=False)
@@ -200,5 +241,5 @@ async def test_a_queue_that_somebody_declared_otherwise_is_unavailable(
     with pytest.raises(QueueUnavailable, match="PreconditionFailed"):
         await queue.send("bld_one", "token", TIMERS)
     await queue.close()
-    with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
+    with rabbit.connect() as connection:
         connection.channel().queue_delete(wire.QUEUE)
