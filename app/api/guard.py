@@ -8,7 +8,7 @@ from app.builds.model import Credential
 from app.contract import dpop
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
-from app.tokens.dpop import ProofChecker
+from app.tokens.dpop import Proof, ProofChecker
 from app.tokens.errors import KeysUnavailable, TokenError
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.verifier import Verifier
@@ -31,7 +31,10 @@ class Guard:
     async def user(self, request: Request, scope: str) -> UserPrincipal:
         """The user whose token this is, if it holds `scope`; one more request of theirs."""
         try:
-            principal = await self._verifier.user(*await self._presented(request))
+            token, proof = self._presented(request)
+            principal = await self._verifier.user(token, proof.jkt if proof else None)
+            if proof:
+                await self._proofs.use(proof)
         except (TokenError, ApiError) as error:
             await self._count(request, error)
             raise
@@ -42,11 +45,14 @@ class Guard:
     async def worker(self, request: Request, build_id: str) -> Credential:
         """What a build token says, if it is this very build's (RFC 9700 §2.3)."""
         try:
-            token, jkt = await self._presented(request)
+            token, proof = self._presented(request)
+            jkt = proof.jkt if proof else None
             if self._exchanged:
                 principal = await self._exchanged.build(token, build_id, jkt)
             else:
                 principal = await self._verifier.build(token, jkt)
+            if proof:
+                await self._proofs.use(proof)
         except (TokenError, ApiError) as error:
             await self._count(request, error)
             raise
@@ -59,8 +65,8 @@ class Guard:
         if not isinstance(error, KeysUnavailable):  # then nobody knows
             await self._limits.stranger(request)
 
-    async def _presented(self, request: Request) -> tuple[str, str | None]:
-        """The token, and the thumbprint of the key that its sender proves to hold."""
+    def _presented(self, request: Request) -> tuple[str, Proof | None]:
+        """The token, and its sender's proof of holding a key."""
         scheme, token = _token(request)
         if scheme != dpop.SCHEME:
             return token, None
@@ -68,8 +74,7 @@ class Guard:
         if len(proofs) != 1:  # RFC 9449 §4.3
             raise ApiError(Code.INVALID_PROOF, "send one DPoP header with a proof")
         path: str = request.scope["path"]
-        jkt = await self._proofs.check(proofs[0], method=request.method, path=path, token=token)
-        return token, jkt
+        return token, self._proofs.check(proofs[0], method=request.method, path=path, token=token)
 
 
 def token_of(request: Request) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +21,14 @@ _REMEMBERED: Final = 2 * _WINDOW + 1
 FirstUse = Callable[[str, float], Awaitable[bool]]
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One that is good, but for whether it was used before."""
+
+    jkt: str  #: the thumbprint of the key that it was made with
+    jti: str
+
+
 class ProofChecker:
     """Safe to call from any number of tasks at once."""
 
@@ -36,11 +45,11 @@ class ProofChecker:
         self._first_use = first_use
         self._clock = clock
 
-    async def check(self, raw: str, *, method: str, path: str, token: str) -> str:
-        """The thumbprint of the key that a proof was made with.
+    def check(self, raw: str, *, method: str, path: str, token: str) -> Proof:
+        """What a proof proves; `use` it when the token, too, is found to be good.
 
         `path` is the request's, below the API's URL; `token` the access token beside the proof.
-        Raises `InvalidProof`, and what `first_use` raises.
+        Raises `InvalidProof`.
         """
         try:
             unverified = UnverifiedToken.parse(raw)
@@ -60,10 +69,15 @@ class ProofChecker:
             raise InvalidProof("the DPoP proof is for another URL than this API's")
         if claims.get("ath") != token_hash(token):
             raise InvalidProof("the DPoP proof is for another token")
-        # Last: only who holds the key can make the API remember anything. §11.1
-        if not await self._first_use(f"{jkt}:{jti}", _REMEMBERED):
+        return Proof(jkt, jti)
+
+    async def use(self, proof: Proof) -> None:
+        """Use it up. Only who holds a good token may make the API remember anything (§11.1).
+
+        Raises `InvalidProof` when it was used before, and what `first_use` raises.
+        """
+        if not await self._first_use(f"{proof.jkt}:{proof.jti}", _REMEMBERED):
             raise InvalidProof("the DPoP proof was used before")
-        return jkt
 
     def _is_here(self, url: object, path: str) -> bool:
         if not isinstance(url, str):

@@ -47,7 +47,9 @@ class Checker(ProofChecker):
         super().__init__([API, "http://api:8080"], first_use, clock=lambda: NOW)
 
     async def look_at(self, raw: str) -> str:
-        return await self.check(raw, method="POST", path=PATH, token=TOKEN)
+        found = self.check(raw, method="POST", path=PATH, token=TOKEN)
+        await self.use(found)
+        return found.jkt
 
 
 def proof(header: dict[str, Any] | None = None, key: Any = EC_KEY, **changes: Any) -> str:
@@ -90,7 +92,9 @@ async def test_a_proof_of_the_workers_own_making_is_taken() -> None:
     checker = ProofChecker([API], first_use)
     for _ in range(2):
         made = KEY.proof("PUT", API + PATH, TOKEN)
-        assert await checker.check(made, method="PUT", path=PATH, token=TOKEN) == KEY.jkt
+        found = checker.check(made, method="PUT", path=PATH, token=TOKEN)
+        await checker.use(found)
+        assert found.jkt == KEY.jkt
     assert len(used) == 2
 
 
