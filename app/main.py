@@ -210,7 +210,7 @@ async def _lifespan(
         try:
             yield
         finally:
-            await _stop(background)
+            await stop(background)
             await tokens.minter.close()
             await tokens.keys.close()
             await queue.close()
@@ -333,7 +333,7 @@ def _watch(settings: Settings, store: BuildStore) -> Watch:
     )
 
 
-async def _stop(tasks: Collection[asyncio.Task[None]]) -> None:
+async def stop(tasks: Collection[asyncio.Task[None]]) -> None:
     """End tasks that run until cancelled. Once may not do: before Python 3.12, `asyncio.wait_for`,
     which redis-py uses, swallows a cancel that comes as its own wait ends."""
     while tasks:

@@ -21,6 +21,7 @@ from app.builds.store import BuildStore, connect
 from app.contract.builds import TokenFacts
 from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason
+from app.main import stop
 from app.tokens.lifetime import Timing, timers
 from tests.redis_process import RedisProcess
 
@@ -129,9 +130,7 @@ async def scene(redis: RedisProcess) -> AsyncIterator[Scene]:
     )
     tasks = [asyncio.create_task(changes.run()), asyncio.create_task(dispatcher.run())]
     yield Scene(store, provider, broker, dispatcher, tasks[1])
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await stop(tasks)
     await news.aclose()
     await store.close()
 
@@ -207,11 +206,11 @@ async def test_what_was_taken_is_seen_through_when_dispatch_is_stopped(scene: Sc
     async with asyncio.timeout(20):
         while not scene.provider.asked:
             await asyncio.sleep(0.02)
-    scene.dispatching.cancel()
+    stopping = asyncio.create_task(stop({scene.dispatching}))
     await asyncio.wait({scene.dispatching}, timeout=0.2)
     assert not scene.dispatching.done()
     scene.provider.open.set()
-    await asyncio.gather(scene.dispatching, return_exceptions=True)
+    await stopping
     assert scene.broker.sent == [build_id]
 
 
