@@ -10,7 +10,7 @@ COPY pyproject.toml README.md ./
 COPY app app
 COPY worker worker
 # The programs of the virtual environment run without pip.
-RUN /opt/baton/bin/pip install --no-cache-dir --no-deps . \
+RUN /opt/baton/bin/pip install --no-cache-dir --no-build-isolation --no-deps . \
  && /opt/baton/bin/pip uninstall --yes --quiet pip setuptools
 
 FROM python:3.11-slim-bookworm

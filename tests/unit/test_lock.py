@@ -20,7 +20,8 @@ LOCKED = {
 
 
 def test_everything_that_the_package_asks_for_is_locked() -> None:
-    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + project["optional-dependencies"]["image"]
     for each in map(Requirement, asked):
         version, _ = LOCKED[canonicalize_name(each.name)]
         assert each.specifier.contains(version), f"{each}: {version} is locked; run `make lock`"
@@ -41,4 +42,4 @@ def test_the_image_installs_nothing_else() -> None:
     installs = re.findall(r"pip install (.*)", (ROOT / "Dockerfile").read_text())
     assert len(installs) == 2
     assert "--require-hashes --requirement requirements.lock" in installs[0]
-    assert "--no-deps ." in installs[1]
+    assert "--no-build-isolation --no-deps ." in installs[1]
