@@ -9,7 +9,7 @@ import pytest
 from worker.errors import SandboxFailed
 from worker.sandbox.deletion import delete_tree
 from worker.sandbox.user import NOBODY, BuildUser, build_user
-from worker.sandbox.workspaces import Workspaces
+from worker.sandbox.workspaces import FOLDERS, Workspaces
 
 OWN = BuildUser(uid=os.geteuid(), gid=os.getegid(), other=False)
 
@@ -181,3 +181,20 @@ def test_what_a_killed_worker_left_is_swept_and_what_a_living_one_has_is_not(
     living.remove(kept)
     living.remove(kept)
     assert list(folder.iterdir()) == []
+
+
+def test_a_sweep_takes_no_workspace_from_under_another_workers_hands(tmp_path: Path) -> None:
+    sweeper = os.fork()
+    if sweeper == 0:
+        while True:
+            Workspaces(tmp_path, OWN).sweep()
+    try:
+        living = Workspaces(tmp_path, OWN)
+        made = [living.make(f"build{i}") for i in range(150)]
+    finally:
+        os.kill(sweeper, signal.SIGKILL)
+        os.waitpid(sweeper, 0)
+    assert set(tmp_path.iterdir()) == set(made)
+    for each in made:
+        assert {found.name for found in each.iterdir()} == set(FOLDERS)
+        living.remove(each)

@@ -71,9 +71,12 @@ class Workspaces:
         """A new directory, locked until it is removed or this process ends. Raises `OSError`."""
         while True:
             root = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
-            fd = os.open(root, _FOLDER)
+            try:
+                fd = os.open(root, _FOLDER)
+            except FileNotFoundError:  # another worker's sweep was here already
+                continue
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if os.fstat(fd).st_nlink:  # or another worker's sweep was faster than the lock
+            if os.fstat(fd).st_nlink:  # or the sweep was faster than the lock
                 self._locks[root] = fd
                 return root
             os.close(fd)
