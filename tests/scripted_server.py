@@ -60,11 +60,13 @@ async def scripted(answer: Answer) -> AsyncIterator[ScriptedServer]:
     """Serve, in the test's own event loop, until the `async with` ends."""
     server = ScriptedServer(answer=answer)
     serving: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(server.serve(reader, writer))
         serving.add(task)
         task.add_done_callback(serving.discard)
+        writers.append(writer)
 
     listener = await asyncio.start_server(accept, "127.0.0.1", 0)
     host, port = listener.sockets[0].getsockname()
@@ -76,6 +78,9 @@ async def scripted(answer: Answer) -> AsyncIterator[ScriptedServer]:
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()  # what was still to be sent is for nobody
+        await asyncio.sleep(0.01)  # the loop closes the sockets in a turn of its own
 
 
 def says(
