@@ -55,6 +55,12 @@ async def _read(reader: asyncio.StreamReader) -> Heard:
     return Heard(method=method, path=path, headers=headers, body=body)
 
 
+async def _turns() -> None:
+    """Let the loop do what it has begun; each step of that takes a turn of its own."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def scripted(answer: Answer) -> AsyncIterator[ScriptedServer]:
     """Serve, in the test's own event loop, until the `async with` ends."""
@@ -74,13 +80,14 @@ async def scripted(answer: Answer) -> AsyncIterator[ScriptedServer]:
     try:
         yield server
     finally:
+        await _turns()  # asyncio leaks a connection whose listener is closed while it is taken
         listener.close()
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
         for writer in writers:
             writer.transport.abort()  # what was still to be sent is for nobody
-        await asyncio.sleep(0.01)  # the loop closes the sockets in a turn of its own
+        await _turns()  # and the sockets are closed
 
 
 def says(
