@@ -2,7 +2,10 @@
 
 import os
 import signal
+import tempfile
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -183,18 +186,27 @@ def test_what_a_killed_worker_left_is_swept_and_what_a_living_one_has_is_not(
     assert list(folder.iterdir()) == []
 
 
-def test_a_sweep_takes_no_workspace_from_under_another_workers_hands(tmp_path: Path) -> None:
-    sweeper = os.fork()
-    if sweeper == 0:
-        while True:
-            Workspaces(tmp_path, OWN).sweep()
-    try:
-        living = Workspaces(tmp_path, OWN)
-        made = [living.make(f"build{i}") for i in range(150)]
-    finally:
-        os.kill(sweeper, signal.SIGKILL)
-        os.waitpid(sweeper, 0)
-    assert set(tmp_path.iterdir()) == set(made)
-    for each in made:
-        assert {found.name for found in each.iterdir()} == set(FOLDERS)
-        living.remove(each)
+@pytest.mark.parametrize("step", [(tempfile, "mkdtemp"), (os, "open")], ids=lambda step: step[1])
+def test_a_sweep_that_is_faster_than_the_lock_costs_a_workspace_but_not_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[ModuleType, str]
+) -> None:
+    living, other = Workspaces(tmp_path, OWN), Workspaces(tmp_path, OWN)
+    do = getattr(*step)
+    swept: list[Path] = []
+
+    def do_and_sweep(*args: Any, **more: Any) -> Any:
+        done = do(*args, **more)
+        if not swept:
+            swept.extend(tmp_path.iterdir())
+            other.sweep()
+        return done
+
+    monkeypatch.setattr(*step, do_and_sweep)
+    made = living.make("build")
+    assert len(swept) == 1
+    assert swept[0] != made
+    assert list(tmp_path.iterdir()) == [made]
+    assert {each.name for each in made.iterdir()} == set(FOLDERS)
+    other.sweep()
+    assert made.exists()
+    living.remove(made)
