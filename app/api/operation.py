@@ -41,7 +41,7 @@ class Operation:
     probe: bool = False  #: asked for by machines that look after this one: not counted
 
 
-BUILD_TOKEN = "build"  # noqa: S105
+BUILD_TOKEN = "build"  # noqa: S105  a kind of token, no password
 
 
 def for_user(scope: str, endpoint: UserEndpoint) -> Endpoint:

@@ -1,21 +1,18 @@
-"""The client commands against a real stack, in a pipe and on a terminal."""
+"""The client commands against a real stack, in a pipe."""
 
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 from app.cli import _COMMANDS
+from tests.commands import baton, settings, status, submit
 from tests.integration.dev_process import BATON, environment
-from tests.stack import AUDIENCE, Stack
+from tests.stack import Stack
 from tests.waiting import wait_until
 
 BUILD_ID = re.compile(r"bld_[0-9A-Z]{26}")
@@ -29,88 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def settings(stack: Stack, user: str = "ann") -> dict[str, str]:
-    return environment(
-        BATON_API_URL=stack.api_url, BATON_TOKEN=stack.token(user), BATON_AUDIENCE=AUDIENCE
-    )
-
-
-def baton(
-    stack: Stack, *arguments: str, stdin: bytes = b"", user: str = "ann"
-) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [BATON, *arguments], env=settings(stack, user), input=stdin,
-        check=False, capture_output=True, timeout=120,
-    )  # fmt: skip
-
-
-def submit(stack: Stack, script: str) -> str:
-    done = baton(stack, "submit", "--run", script)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.decode().strip()
-
-
-def status(stack: Stack, build_id: str) -> str:
-    done = baton(stack, "show", build_id, "--json")
-    return str(json.loads(done.stdout)["status"])
-
-
-class Terminal:
-    """A command on a terminal of its own, whose screen is a string that grows."""
-
-    def __init__(self, stack: Stack, *arguments: str, **variables: str) -> None:
-        self._arguments = arguments
-        env = {k: v for k, v in settings(stack).items() if k not in {"NO_COLOR", "COLORTERM"}}
-        self._env = {**env, "TERM": "xterm-256color", "COLUMNS": "100", **variables}
-        self.screen = ""
-
-    def __enter__(self) -> Self:
-        self._ours, theirs = pty.openpty()
-        os.set_blocking(self._ours, False)
-        self.process = subprocess.Popen(
-            [BATON, *self._arguments], env=self._env, stdin=theirs, stdout=theirs, stderr=theirs
-        )
-        os.close(theirs)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.process.kill()
-        self.process.wait(20)
-        os.close(self._ours)
-
-    def read(self) -> str:
-        try:
-            while data := os.read(self._ours, 65536):
-                self.screen += data.decode(errors="replace")
-        except OSError:  # nothing now, or everything has been read
-            pass
-        return self.screen
-
-    def wait_for(self, text: str) -> None:
-        wait_until(f"the screen shows {text!r}", lambda: text in self.read(), seconds=60)
-
-    def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-
-    def wait(self) -> int:
-        def ended() -> bool:
-            self.read()
-            return self.process.poll() is not None
-
-        wait_until("the command has ended", ended, seconds=60)
-        self.read()
-        return int(self.process.returncode)
-
-
-# ── in a pipe ─────────────────────────────────────────────────────────────────────────────────
+# ── what they do ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_submit_prints_the_id_and_nothing_else(stack: Stack) -> None:
@@ -279,59 +195,6 @@ def test_show_tells_what_happened(stack: Stack) -> None:
     assert "✗ failed" in shown
     assert "a=b" in shown
     assert re.search(r"exit 7 +✗ failed +7", shown)
-
-
-# ── on a terminal ─────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_terminal_gets_colours_and_status_but_nothing_that_it_would_obey(stack: Stack) -> None:
-    script = r"printf '\033]0;evil\007\033[31mred\033[0m\033[2J\n'; sleep 1.5; printf part"
-
-    with Terminal(stack, "submit", "--follow", "--run", script) as terminal:
-        assert terminal.wait() == 0
-
-    assert "\x1b[31mred" in terminal.screen
-    assert "\x1b]0;" not in terminal.screen
-    assert "\x1b[2J" not in terminal.screen
-    assert "● running" in terminal.screen
-    assert "✓ succeeded" in terminal.screen
-    assert "part\r\n" in terminal.screen
-
-
-def test_no_color_is_heeded(stack: Stack) -> None:
-    script = r"printf '\033[31mred\033[0m\n'"
-
-    with Terminal(stack, "submit", "--follow", "--run", script, NO_COLOR="1") as terminal:
-        assert terminal.wait() == 0
-
-    assert "\x1b[31m" not in terminal.screen
-
-
-def test_ctrl_c_on_a_terminal_can_cancel(stack: Stack) -> None:
-    with Terminal(stack, "submit", "--follow", "--run", "echo begun; sleep 120") as terminal:
-        terminal.wait_for("\nbegun\r\n")
-        terminal.interrupt()
-        terminal.wait_for("Cancel the build, or detach")
-        terminal.type("cancel\n")
-
-        assert terminal.wait() == 1
-
-    assert "⊘ cancelled" in terminal.screen
-
-
-def test_a_second_ctrl_c_detaches(stack: Stack) -> None:
-    with Terminal(stack, "submit", "--follow", "--run", "echo begun; sleep 120") as terminal:
-        terminal.wait_for("\nbegun\r\n")
-        terminal.interrupt()
-        terminal.wait_for("Cancel the build, or detach")
-        terminal.interrupt()
-
-        assert terminal.wait() == 130
-
-    found = re.search(r"logs --follow --offset \d+ (bld_\w+)", terminal.screen)
-    assert found
-    assert status(stack, found[1]) == "running"
-    baton(stack, "cancel", found[1])
 
 
 # ── what is wrong is said in a sentence ───────────────────────────────────────────────────────

@@ -27,10 +27,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.builds.queue import CeleryQueue
-from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code
+from app.contract.problems import Code
 from app.contract.queue import QUEUE, RUN_BUILD, TOKEN_HEADER
 from app.contract.sealing import new_key
 from app.tokens.lifetime import Timing, timers
+from tests.api_double import answer, first_byte, problem
 from tests.redis_process import RedisProcess
 from tests.sandboxed import new_marker, place, processes_with
 from tests.serving import serve
@@ -58,15 +59,6 @@ class Build:
     claims: int = 0
     log: bytearray = field(default_factory=bytearray)
     result: dict[str, Any] | None = None
-
-
-def answer(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(json.dumps(body), status, media_type="application/json")
-
-
-def problem(code: Code, status: int, **more: Any) -> Response:
-    body = {"type": TYPE_PREFIX + code, "title": "", "status": status, "detail": "no", **more}
-    return Response(json.dumps(body), status, media_type=MEDIA_TYPE)
 
 
 @dataclass
@@ -98,7 +90,7 @@ class Double:
     def held(self, build: Build, call: str, request: Request, body: bytes) -> Response:
         match call:
             case "/log":
-                return self.append(build, request.headers["content-range"], body)
+                return self.append(build, first_byte(request), body)
             case "":
                 return self.report(build, json.loads(body))
             case _:
@@ -112,8 +104,8 @@ class Double:
             "log_limit": 10**6, "spec": {"steps": steps}, **directive(build),
         }  # fmt: skip
 
-    def append(self, build: Build, content_range: str, data: bytes) -> Response:
-        if int(content_range.removeprefix("bytes ").partition("-")[0]) != len(build.log):
+    def append(self, build: Build, offset: int, data: bytes) -> Response:
+        if offset != len(build.log):
             return problem(Code.LOG_GAP, 416, end=len(build.log))
         build.log += data
         return answer({"end": len(build.log), **directive(build)}, 202)

@@ -1,0 +1,94 @@
+"""The `baton` command, run as a user runs it: in a pipe, or on a terminal of its own."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from types import TracebackType
+from typing import Self
+
+from tests.integration.dev_process import BATON, environment
+from tests.stack import AUDIENCE, Stack
+from tests.waiting import wait_until
+
+
+def settings(stack: Stack, user: str = "ann") -> dict[str, str]:
+    return environment(
+        BATON_API_URL=stack.api_url, BATON_TOKEN=stack.token(user), BATON_AUDIENCE=AUDIENCE
+    )
+
+
+def baton(
+    stack: Stack, *arguments: str, stdin: bytes = b"", user: str = "ann"
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [BATON, *arguments], env=settings(stack, user), input=stdin,
+        check=False, capture_output=True, timeout=120,
+    )  # fmt: skip
+
+
+def submit(stack: Stack, script: str) -> str:
+    done = baton(stack, "submit", "--run", script)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode().strip()
+
+
+def status(stack: Stack, build_id: str) -> str:
+    done = baton(stack, "show", build_id, "--json")
+    return str(json.loads(done.stdout)["status"])
+
+
+class Terminal:
+    """A command on a terminal of its own, whose screen is a string that grows."""
+
+    def __init__(self, stack: Stack, *arguments: str, **variables: str) -> None:
+        self._arguments = arguments
+        env = {k: v for k, v in settings(stack).items() if k not in {"NO_COLOR", "COLORTERM"}}
+        self._env = {**env, "TERM": "xterm-256color", "COLUMNS": "100", **variables}
+        self.screen = ""
+
+    def __enter__(self) -> Self:
+        self._ours, theirs = pty.openpty()
+        os.set_blocking(self._ours, False)
+        self.process = subprocess.Popen(
+            [BATON, *self._arguments], env=self._env, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.wait(20)
+        os.close(self._ours)
+
+    def read(self) -> str:
+        try:
+            while data := os.read(self._ours, 65536):
+                self.screen += data.decode(errors="replace")
+        except OSError:  # nothing now, or everything has been read
+            pass
+        return self.screen
+
+    def wait_for(self, text: str) -> None:
+        wait_until(f"the screen shows {text!r}", lambda: text in self.read(), seconds=60)
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def wait(self) -> int:
+        def ended() -> bool:
+            self.read()
+            return self.process.poll() is not None
+
+        wait_until("the command has ended", ended, seconds=60)
+        self.read()
+        return int(self.process.returncode)
