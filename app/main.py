@@ -114,7 +114,9 @@ async def _not_found(request: Request, _: Exception) -> Response:
         await parts(request).limits.stranger(request)
     except ApiError as refusal:
         error = refusal
-    return parts(request).problems.response(error, request)
+    response = parts(request).problems.response(error, request)
+    parts(request).metrics.answered(request.method, "", response.status_code)
+    return response
 
 
 async def _unforeseen(request: Request, _: Exception) -> Response:
@@ -255,9 +257,9 @@ def _parts(
             tokens.exchanged,
         ),
         limits=limits,
-        streams=Streams(settings.user_streams),
+        streams=metrics.observed_streams(Streams(settings.user_streams)),
         metrics=metrics,
-        exchange=tokens.exchange,
+        exchange=metrics.observed_exchange(tokens.exchange) if tokens.exchange else None,
         problems=problems,
         max_body=settings.max_body,
         root=urlsplit(settings.api_url).path.rstrip("/"),

@@ -1,4 +1,7 @@
-"""`python -m worker`: a Celery worker that runs builds, until it is told to stop."""
+"""`python -m worker`: a Celery worker that runs builds, until it is told to stop.
+
+`python -m worker --check` only looks whether it could, and prints what it finds: see `checkup`.
+"""
 
 import gc
 import logging
@@ -10,16 +13,16 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 
 from app.contract.environment import SettingsError
+from worker import checkup
 from worker.api_client import RunApi
 from worker.celery_app import create_celery, quieten
 from worker.checkout import Checkout
+from worker.checkup import sandbox_of
 from worker.errors import SandboxFailed
 from worker.gate import Places
 from worker.log_format import WithoutTokens
 from worker.room import RoomLimits
 from worker.runner import Tools
-from worker.sandbox import Limits
-from worker.sandbox.choice import choose
 from worker.sandbox.hidden import hide_this_process
 from worker.settings import WorkerSettings
 from worker.shutdown import Shutdown
@@ -30,6 +33,8 @@ _FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(build_id)s]: %(message)s"
 
 def main() -> int:
     """Returns the exit code: 2 for a wrong setting or a sandbox that does not work."""
+    if sys.argv[1:] == ["--check"]:
+        return checkup.main(os.environ)
     try:
         settings = WorkerSettings.from_env(os.environ)
         _log_to_stderr(settings.log_level)
@@ -83,18 +88,7 @@ def _tools(settings: WorkerSettings) -> Tools:
 
     return Tools(
         connect=connect,
-        sandbox=choose(
-            settings.sandbox,
-            development=settings.development,
-            network=settings.sandbox_network,
-            limits=Limits(
-                memory_bytes=settings.sandbox_memory,
-                processes=settings.sandbox_processes,
-                file_bytes=settings.sandbox_file_size,
-            ),
-            workspaces=settings.workspaces,
-            run_as=settings.sandbox_user,
-        ),
+        sandbox=sandbox_of(settings),
         checkout=Checkout(
             protocols=settings.git_protocols,
             places=Places(settings.git_networks),

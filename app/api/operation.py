@@ -1,6 +1,7 @@
 """One call of the API: what the router, the guard and the OpenAPI document need to know of it."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -88,19 +89,27 @@ def routes(operations: Sequence[Operation]) -> list[Route]:
 
 
 def _route(path: str, methods: dict[str, Endpoint]) -> Route:
-    route = Route(path, _door(methods))
+    route = Route(path, _door(path, methods))
     route.methods = None  # every method reaches the door, which knows what the path takes
     return route
 
 
-def _door(methods: dict[str, Endpoint]) -> Endpoint:
-    """The door: every error becomes an answer here, the unforeseen ones too."""
+def _door(path: str, methods: dict[str, Endpoint]) -> Endpoint:
+    """The door: every error becomes an answer here, the unforeseen ones too, and is counted."""
     allowed = ", ".join(sorted(methods))
 
     async def not_allowed(request: Request) -> Response:
         await parts(request).limits.stranger(request)
         detail = f"this path takes {allowed}"
         raise ApiError(Code.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
+
+    async def counted(request: Request) -> Response:
+        begun = time.perf_counter()
+        response = await answer(request)
+        parts(request).metrics.answered(
+            request.method, path, response.status_code, time.perf_counter() - begun
+        )
+        return response
 
     async def answer(request: Request) -> Response:
         try:
@@ -116,4 +125,4 @@ def _door(methods: dict[str, Endpoint]) -> Endpoint:
         parts(request).limits.tell(request, response)
         return response
 
-    return answer
+    return counted
