@@ -30,10 +30,12 @@ from app.api.routes import OPERATIONS
 from app.api.streams import Streams
 from app.builds.changes import Changes
 from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
+from app.builds.feeds import Feeds
 from app.builds.log import LogReader
 from app.builds.queue import BuildQueue, CeleryQueue
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, KeptStore, WaitReader, connect
+from app.builds.store.changes import ChangeReader
 from app.builds.store.counts import CountReader
 from app.builds.store.keys import RATES
 from app.builds.waiting import Waiting, WaitRules
@@ -133,7 +135,10 @@ def _middleware(settings: Settings) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["Authorization", "Content-Type", "DPoP", "Idempotency-Key", "Range"],
+            allow_headers=[
+                "Authorization", "Content-Type", "DPoP", "Idempotency-Key", "Last-Event-ID",
+                "Range",
+            ],
             expose_headers=[
                 "WWW-Authenticate", "Location", "Link", "Retry-After", "Content-Range",
                 "RateLimit", "RateLimit-Policy",
@@ -195,11 +200,12 @@ async def _lifespan(
         mint = metrics.observed_mint(mint_with(tokens.minter))
         store = BuildStore(redis)
         changes = Changes(news)
+        feeds = Feeds(store, ChangeReader(redis), changes)
         app.state.end_streams = changes.stop
         waiting = Waiting(WaitReader(redis), _wait_rules(settings))
         limits = _limits(settings, redis)
         app.state.parts = _parts(
-            settings, problems, store, changes, queue, tokens, waiting, limits, metrics
+            settings, problems, store, feeds, queue, tokens, waiting, limits, metrics
         )
         background = [
             asyncio.create_task(_keep_running(run), name=name)
@@ -224,7 +230,7 @@ def _parts(
     settings: Settings,
     problems: Problems,
     store: BuildStore,
-    changes: Changes,
+    feeds: Feeds,
     queue: BuildQueue,
     tokens: Tokens,
     waiting: Waiting,
@@ -248,7 +254,8 @@ def _parts(
             raise ConnectionError(f"no keys from {settings.keys_url}")
 
     return Parts(
-        service=BuildService(store=store, logs=LogReader(store, changes), rules=rules),
+        service=BuildService(store=store, logs=LogReader(store), rules=rules),
+        feeds=feeds,
         waiting=waiting,
         guard=Guard(
             tokens.verifier,
