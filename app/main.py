@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import dashboard, openapi
+from app.api import dashboard, docs, openapi
 from app.api.guard import Guard
 from app.api.headers import SecurityHeaders
 from app.api.health import CachedCheck
@@ -66,18 +66,20 @@ def create_app(settings: Settings) -> Starlette:
     Connections are opened, and dispatch and watch run, while its lifespan lasts."""
     keys = own_keys(settings)
     problems = Problems(metadata_url=_metadata_url(settings.api_url))
+    described = openapi.document(
+        OPERATIONS,
+        api_url=settings.api_url,
+        openid_configuration=_openid_configuration(settings),
+    )
+    pages = [*_dashboard(settings), *docs.operations(described)]
     app = Starlette(
-        routes=routes([*_operations(settings.api_url), *_dashboard(settings)]),
+        routes=routes([*_operations(settings.api_url), *pages]),
         middleware=_middleware(settings),
         lifespan=lambda app: _lifespan(app, settings, problems, keys),
         exception_handlers={404: _not_found, Exception: _unforeseen},
     )
     app.router.redirect_slashes = False
-    app.state.openapi = openapi.document(
-        OPERATIONS,
-        api_url=settings.api_url,
-        openid_configuration=_openid_configuration(settings),
-    )
+    app.state.openapi = described
     return _with_security_headers(app, settings.api_url)
 
 
