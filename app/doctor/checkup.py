@@ -21,11 +21,14 @@ _MOST: Final = 30.0
 _ANSWER: Final = 10.0
 
 
-async def examine(environ: Mapping[str, str], user_token: str | None = None) -> list[Finding]:
+async def examine(
+    environ: Mapping[str, str], user_token: str | None = None, *, most: float = _MOST
+) -> list[Finding]:
     """What is right and wrong with the service that has these settings (`BATON_…`).
 
-    `user_token` is looked at too, and needed where build tokens are exchanged for users'. Raises
-    `SettingsError` for settings with which no check can be made.
+    `user_token` is looked at too, and needed where build tokens are exchanged for users'. No check
+    takes more than `most` seconds. Raises `SettingsError` for settings with which no check can be
+    made.
     """
     settings = Settings.from_env(environ)
     async with httpx.AsyncClient(timeout=_ANSWER, trust_env=True) as http:
@@ -39,12 +42,12 @@ async def examine(environ: Mapping[str, str], user_token: str | None = None) -> 
             "dashboard": check_dashboard(settings),
             "sandbox": check_sandbox(_for_worker(environ, settings)),
         }
-        return await _all(checks)
+        return await _all(checks, most)
 
 
 async def examine_worker(environ: Mapping[str, str]) -> list[Finding]:
     """What is right and wrong on a worker's machine."""
-    return await _all({"worker": check_worker(environ)})
+    return await _all({"worker": check_worker(environ)}, _MOST)
 
 
 def _for_worker(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
@@ -52,18 +55,18 @@ def _for_worker(environ: Mapping[str, str], settings: Settings) -> dict[str, str
     return {**environ, "BATON_API_URL": settings.api_url}
 
 
-async def _all(checks: Mapping[str, Awaitable[list[Finding]]]) -> list[Finding]:
-    bounded = [_bounded(name, check) for name, check in checks.items()]
+async def _all(checks: Mapping[str, Awaitable[list[Finding]]], most: float) -> list[Finding]:
+    bounded = [_bounded(name, check, most) for name, check in checks.items()]
     found: Sequence[list[Finding]] = await asyncio.gather(*bounded)
     return [finding for each in found for finding in each]
 
 
-async def _bounded(name: str, check: Awaitable[list[Finding]]) -> list[Finding]:
+async def _bounded(name: str, check: Awaitable[list[Finding]], most: float) -> list[Finding]:
     try:
-        async with asyncio.timeout(_MOST):
+        async with asyncio.timeout(most):
             return await check
     except TimeoutError:
-        return [Finding.wrong(name, f"no answer within {_MOST:.0f} s")]
+        return [Finding.wrong(name, f"no answer within {most:g} s")]
     except SettingsError as error:
         return [Finding.wrong(name, sentence) for sentence in error.sentences]
     except Exception as error:  # noqa: BLE001  a door: one check does not stop the others
