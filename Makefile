@@ -35,9 +35,10 @@ lint: $(VENV)/.test ## Style, format, types and the floor plan
 	@echo '── import-linter: floor plan'
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## Measure speed: submissions, and lists of a long history
+bench: $(VENV)/.test ## Measure speed: submissions, lists of a long history, live logs
 	@$(BIN)/python -m benchmarks.submit
 	@$(BIN)/python -m benchmarks.history
+	@$(BIN)/python -m benchmarks.follow
 
 chaos: $(VENV)/.test ## A storm of faults over the real parts; seed=N repeats one
 	@$(BIN)/python -m chaos $(if $(seed),--seed $(seed))

@@ -18,8 +18,8 @@ from worker.errors import LeaseLost, ReportImpossible
 
 log = logging.getLogger(__name__)
 
-#: Seconds that output may wait for more of it before it is sent.
-_LINGER: Final = 0.15
+#: Seconds between sending and sending again; what is printed after a pause is sent at once.
+LINGER: Final = 0.1
 #: Seconds between tries while the API gives no verdict.
 _PAUSES: Final = (0.25, 5.0)
 
@@ -128,6 +128,7 @@ class LogShipper:
         self._lost = lost
         self._condition = threading.Condition()
         self._sent = 0
+        self._sent_at = 0.0
         self._full = False
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -192,8 +193,10 @@ class LogShipper:
         size = self._spool.wait_for_more(self._spool.size if self._full else sent, 1.0)
         if self._stopped or self._full or sent != self._sent or size <= sent:
             return
-        if size - sent < MAX_LOG_CHUNK:
-            self._spool.wait_for_more(sent + MAX_LOG_CHUNK - 1, _LINGER)
+        linger = self._sent_at + LINGER - time.monotonic()
+        if linger > 0 and size - sent < MAX_LOG_CHUNK:
+            self._spool.wait_for_more(sent + MAX_LOG_CHUNK - 1, linger)
+        self._sent_at = time.monotonic()
         try:
             answer = self._api.append_log(
                 self._offset + sent, self._spool.read(sent, MAX_LOG_CHUNK)
