@@ -31,9 +31,10 @@ from worker.checkout import Checkout
 from worker.errors import SandboxFailed
 from worker.gate import Places
 from worker.room import RoomLimits
-from worker.runner import Tools, run_build
+from worker.runner import run_build
 from worker.sandbox import Command, Process, Sandbox, Workspace
 from worker.shutdown import Shutdown
+from worker.tools import Tools
 
 
 @pytest.fixture
