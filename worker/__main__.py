@@ -76,9 +76,8 @@ def main() -> int:
 
 def _log_to_stderr(settings: WorkerSettings) -> LogFormat:
     shown = log_to_stderr(settings.log_level, settings.log_format, settings.secrets())
-    if settings.log_format == "json":
-        # Where Celery prints, in words, what it does on a signal; it does without.
-        sys.__stdout__ = None  # type: ignore[misc]
+    # Where Celery prints what it does on a signal, which is no line of a log; it does without.
+    sys.__stdout__ = None  # type: ignore[misc]
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Celery sets the root logger to WARNING, unless somebody answers this signal.

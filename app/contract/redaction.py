@@ -29,7 +29,8 @@ _NAMED: Final = (
 _CREDENTIALS: Final = (
     r"(?P<scheme>\b(?:Bearer|Basic|DPoP)\s+)(?P<credentials>[A-Za-z0-9._~+/-]{16,}=*)"
 )
-_IN_URL: Final = r"(?P<user>://[^\s/:@\"']*:)[^\s/@\"']+(?=@)"
+#: Celery puts asterisks there itself.
+_IN_URL: Final = r"(?P<user>://[^\s/:@\"']*:)(?!\*+@)[^\s/@\"']+(?=@)"
 
 _SECRET: Final = re.compile(f"(?P<token>{_TOKEN})|{_NAMED}|{_CREDENTIALS}|{_IN_URL}", re.IGNORECASE)
 

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -107,8 +108,9 @@ def test_a_secret_that_the_process_was_given_is_replaced_wherever_it_stands() ->
 
 @pytest.mark.parametrize("name", ["client_secret", "Authorization", "baton_token"])
 def test_a_field_that_is_secret_by_its_name_is_not_shown(name: str) -> None:
-    assert SECRET not in formatted("x", **{name: SECRET})
-    assert json.loads(formatted("x", style="json", **{name: SECRET}))[name] == "[secret]"
+    extra: dict[str, Any] = {name: SECRET}
+    assert SECRET not in formatted("x", **extra)
+    assert json.loads(formatted("x", style="json", **extra))[name] == "[secret]"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,7 @@ def test_a_field_that_is_secret_by_its_name_is_not_shown(name: str) -> None:
         "Task baton.run_build[0b1c-4f] received: eyJ, eye.j.k, bld_01eyJabc",
         "the token lasts 30 s more; see BATON_MINT_CLIENT_SECRET",
         "GET https://api.example.com/builds?limit=3 bearer of news",
+        "Connected to redis://:**@127.0.0.1:6379/0",
         "dispatch waits: Error 111 connecting to 127.0.0.1:6379. Connection refused.",
     ],
 )
@@ -167,11 +170,13 @@ def test_arguments_that_cannot_be_shown_do_not_get_out_another_way() -> None:
 
 
 def test_a_thread_has_the_context_of_who_started_it() -> None:
-    found = []
+    found: list[Mapping[str, object]] = []
+
+    def look() -> None:
+        found.append(log_context.fields())
+
     with log_context.bound(build_id="bld_1"):
-        with_it = threading.Thread(
-            target=log_context.here(lambda: found.append(dict(log_context.fields())))
-        )
+        with_it = threading.Thread(target=log_context.here(look))
     with_it.start()
     with_it.join()
     assert found == [{"build_id": "bld_1"}]
