@@ -5,7 +5,10 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import suppress
+from functools import partial
 
+import celery.apps.worker
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import (
     setup_logging,
@@ -76,14 +79,22 @@ def main() -> int:
 
 def _log_to_stderr(settings: WorkerSettings) -> LogFormat:
     shown = log_to_stderr(settings.log_level, settings.log_format, settings.secrets())
-    # Where Celery prints what it does on a signal, which is no line of a log; it does without.
-    sys.__stdout__ = None  # type: ignore[misc]
+    # How Celery prints what it does on a signal, to stdout and between empty lines.
+    celery.apps.worker.safe_say = partial(  # type: ignore[attr-defined]
+        _say, shown, "celery.apps.worker"
+    )
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Celery sets the root logger to WARNING, unless somebody answers this signal.
     setup_logging.connect(lambda **_: None, weak=False)
     quieten()
     return shown
+
+
+def _say(shown: LogFormat, name: str, words: str, *_: object) -> None:
+    """Celery silences loggers in signal handlers, and a buffered stream may be in use."""
+    with suppress(OSError):  # nobody reads it any more
+        os.write(2, f"{shown.line(name, words)}\n".encode())
 
 
 def _tools(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Tools:
@@ -115,9 +126,7 @@ def _tools(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Tools
         worker_name=settings.worker_name,
         network=settings.sandbox_network,
         room=RoomLimits(disk_bytes=settings.sandbox_disk, files=settings.sandbox_files),
-        shutdown=Shutdown(
-            settings.shutdown_grace, lambda words: shown.line("worker.shutdown", words)
-        ),
+        shutdown=Shutdown(settings.shutdown_grace, partial(_say, shown, "worker.shutdown")),
         traces=traces,
     )
 

@@ -15,11 +15,11 @@ from types import FrameType
 class Shutdown:
     """When builds have to be handed back; made before the pool is."""
 
-    def __init__(self, grace: float, shown: Callable[[str], str] = str) -> None:
-        """`grace`: seconds that running builds may go on after the first signal; `shown`: from a
-        sentence to a line of the log."""
+    def __init__(self, grace: float, say: Callable[[str], None]) -> None:
+        """`grace`: seconds that running builds may go on after the first signal; `say` logs a
+        sentence, in a signal handler, too."""
         self._grace = grace
-        self._shown = shown
+        self._say = say
         # A moment of the monotonic clock, which is the same for all processes; 0 for "not yet".
         self._at = RawValue("d", 0.0)
 
@@ -44,7 +44,3 @@ class Shutdown:
             "told to stop twice: ending at once; the builds start again when their leases run out"
         )
         os._exit(128 + signal.SIGTERM)
-
-    def _say(self, words: str) -> None:
-        """Celery silences loggers in signal handlers, and a buffered stream may be in use."""
-        os.write(2, f"{self._shown(words)}\n".encode())

@@ -44,7 +44,8 @@ class Door:
         if not self._traces.on:
             await self._app(scope, receive, send)
             return
-        caller = tracing.carried(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        caller = {n: ",".join(headers.getlist(n)) for n in tracing.HEADERS if n in headers}
         if _is_frequent(scope["method"], scope["path"]):
             with self._traces.within(caller):
                 await self._app(scope, receive, send)

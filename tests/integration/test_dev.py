@@ -139,10 +139,7 @@ def test_ctrl_c_stops_worker_first_and_store_last_and_the_builds_are_kept(tmp_pa
 
         assert first.process.wait(60) == 0
         assert_gone(below)
-        ended = [
-            first.output.find(word)
-            for word in ("stopping: running builds", "User requested shutdown")
-        ]
+        ended = [first.output.find(word) for word in ("Warm shutdown", "User requested shutdown")]
         assert -1 < ended[0] < ended[1]
         assert "killed" not in first.output
 

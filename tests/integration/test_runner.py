@@ -51,7 +51,7 @@ def run(url: str, sandbox: Sandbox) -> None:
         worker_name="test",
         network=False,
         room=RoomLimits(disk_bytes=1 << 30, files=10_000),
-        shutdown=Shutdown(60),
+        shutdown=Shutdown(60, print),
     )
     run_build(tools, BUILD, TOKEN)
 
