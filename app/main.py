@@ -130,8 +130,9 @@ async def _not_found(request: Request, _: Exception) -> Response:
     return parts(request).problems.response(error, request)
 
 
-async def _unforeseen(request: Request, _: Exception) -> Response:
+async def _unforeseen(request: Request, cause: Exception) -> Response:
     """What failed outside of every endpoint's door; it is raised again, and the server logs it."""
+    tracing.record(cause)
     error = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
     return parts(request).problems.response(error, request)
 
