@@ -70,7 +70,7 @@ def main() -> int:
         without_heartbeat=True,
         quiet=True,
     )
-    logging.getLogger(__name__).info(
+    logging.getLogger("worker").info(
         "sandbox %s, %d builds at once", tools.sandbox.name, settings.worker_concurrency
     )
     worker.start()

@@ -12,7 +12,6 @@ from typing import IO, Final
 
 from app.contract import tracing
 from app.contract.log_context import bind
-from app.contract.redaction import without_secrets
 from app.contract.runs import (
     MAX_TEXT,
     Claim,
@@ -45,6 +44,7 @@ from worker.logs import LogShipper, LogSpool, OutputPump
 from worker.room import Room
 from worker.sandbox import Command, Process, Workspace
 from worker.shutdown import Shutdown
+from worker.spans import describe_end, describe_step, step_title
 from worker.tools import Tools
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class Run:
     def to_the_end(self) -> None:
         try:
             status, reason, message = self._outcome()
-            self._describe(status, reason)
+            describe_end(status, reason)
             with self._traces.span("report", kind=Kind.CLIENT):
                 self._report(status, reason, message)
         except ShuttingDown:
@@ -165,15 +165,6 @@ class Run:
             tracing.failed(tracing.current(), type(error).__name__)
         else:
             log.info("ended: %s", status)
-
-    def _describe(self, status: Status, reason: Reason | None) -> None:
-        """How the build ended, on the span of this attempt."""
-        span = tracing.current()
-        span.set_attributes(
-            {tracing.STATUS: status, **({tracing.REASON: reason} if reason else {})}
-        )
-        if status not in {Status.SUCCEEDED, Status.CANCELLED}:
-            tracing.failed(span, reason or status)
 
     # ── building ──────────────────────────────────────────────────────────────────────────────
 
@@ -212,7 +203,7 @@ class Run:
                     )
                 self._heartbeat.tell()
             for index, step in enumerate(claim.spec.steps):
-                with self._traces.span(f"step {without_secrets(step.name)}"):
+                with self._traces.span(step_title(index + 1, step)):
                     self._step(index, step, workspace)
 
     @contextmanager
@@ -255,7 +246,7 @@ class Run:
             raise
         finally:
             self._update(index, status=status, exit_code=exit_code, finished_at=datetime.now(UTC))
-            _describe_step(status, exit_code)
+            describe_step(status, exit_code)
         if exit_code:
             raise StepFailed(step.name, exit_code)
 
@@ -386,13 +377,6 @@ class Run:
             log.warning("%s: the result goes without its end", error)
             return False
         return True
-
-
-def _describe_step(status: StepStatus, exit_code: int | None) -> None:
-    span = tracing.current()
-    span.set_attribute("baton.step.status", status)
-    if exit_code is not None:
-        span.set_attribute("baton.step.exit_code", exit_code)
 
 
 def _and(message: str | None, more: str) -> str:

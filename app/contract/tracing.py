@@ -38,6 +38,7 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 #: Characters of `tracestate` that are passed on: what W3C Trace Context §3.3.1.5 asks for.
 _LONGEST_STATE: Final = 512
 
+_SAMPLED: Final = 1  #: W3C Trace Context §3.2.2.5.1
 _SDK: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _W3C: Final = TraceContextTextMapPropagator()
 
@@ -165,12 +166,13 @@ def carrier(*, recorded: bool = True) -> dict[str, str]:
     """The headers by which another process goes on with the trace of here; empty without one.
 
     With `recorded` false, it has its calls in the trace, but makes no spans of them: so says the
-    flag `sampled` (W3C Trace Context §3.2.2.5.1), which samplers go by unless told otherwise.
+    flag `sampled`, which samplers go by unless told otherwise.
     """
     found: dict[str, str] = {}
     _W3C.inject(found)
     if not recorded and "traceparent" in found:
-        found["traceparent"] = found["traceparent"][:-2] + "00"
+        start, _, flags = found["traceparent"].rpartition("-")
+        found["traceparent"] = f"{start}-{int(flags, 16) & ~_SAMPLED:02x}"
     if len(found.get("tracestate", "")) > _LONGEST_STATE:
         del found["tracestate"]
     return found
