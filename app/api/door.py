@@ -58,7 +58,6 @@ class Door:
             attributes={
                 "http.request.method": method,
                 "url.scheme": scope["scheme"],
-                "url.path": without_secrets(scope["path"]),
                 **({tracing.BUILD: build_id} if build_id else {}),
             },
         ) as span:
@@ -72,6 +71,8 @@ def _telling(span: Span, scope: Scope, send: Send) -> Send:
             if route is not None:
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attribute("http.route", route)
+                # Not where there is nothing: people put anything into paths that they make up.
+                span.set_attribute("url.path", without_secrets(scope["path"]))
             span.set_attribute("http.response.status_code", message["status"])
             if message["status"] >= _SERVER_ERROR:
                 tracing.failed(span, str(message["status"]))

@@ -5,6 +5,7 @@ unless an endpoint is configured by the variables that the SDK itself reads.
 """
 
 import json
+import logging
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from app.contract.environment import SettingsError
 from app.contract.redaction import without_secrets
+
+log = logging.getLogger(__name__)
 
 Span = trace.Span
 Kind = trace.SpanKind
@@ -72,7 +75,10 @@ class Tracing:
     def start(self) -> None:
         if self._configured and self._exporting is None:
             module: Any = import_module("app.contract.span_export")
-            self._exporting = module.start(self._service)
+            try:
+                self._exporting = module.start(self._service)
+            except ValueError as error:  # numbers of the environment that do not fit each other
+                log.error("traces are not sent: %s", error)  # noqa: TRY400  no traceback
 
     def flush(self, seconds: float) -> None:
         """Send what has ended; come back after `seconds` whether it has arrived or not."""

@@ -129,3 +129,13 @@ def test_the_sdk_is_not_loaded_where_nothing_is_configured() -> None:
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout == "[]\n", done.stdout
+
+
+def test_numbers_that_do_not_fit_are_said_and_builds_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "3")
+    traces = Tracing.from_env("baton-test", ENDPOINT)
+    traces.start()
+    assert not traces.on
+    assert "traces are not sent: max_export_batch_size" in caplog.text
