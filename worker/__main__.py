@@ -8,6 +8,7 @@ import warnings
 from contextlib import suppress
 from functools import partial
 
+import billiard.util
 import celery.apps.worker
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import (
@@ -86,9 +87,16 @@ def _log_to_stderr(settings: WorkerSettings) -> LogFormat:
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Celery sets the root logger to WARNING, unless somebody answers this signal.
-    setup_logging.connect(lambda **_: None, weak=False)
+    setup_logging.connect(_take_billiards_lines, weak=False)
     quieten()
     return shown
+
+
+def _take_billiards_lines(**_: object) -> None:
+    """The library of Celery's pool keeps its lines from the root logger, when it makes its own."""
+    pool = billiard.util.get_logger()
+    pool.setLevel(logging.ERROR)
+    pool.propagate = True
 
 
 def _say(shown: LogFormat, name: str, words: str, *_: object) -> None:

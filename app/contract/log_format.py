@@ -58,10 +58,16 @@ class LogFormat(logging.Formatter):
         event |= {n: v for n, v in {**log_context.fields(), **extra}.items() if n not in event}
         event |= tracing.ids()
         if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
+            event["exception"] = self._exception(record.exc_info)
         if record.stack_info:
             event["stack"] = record.stack_info
         return event
+
+    def _exception(self, info: Any) -> str:  # noqa: ANN401  logging's own
+        try:
+            return self.formatException(info)
+        except Exception:  # noqa: BLE001  a traceback of another process, say
+            return str(getattr(info[0], "__name__", info[0]))
 
     def _safe(self, name: str, value: object) -> object:
         if is_secret(name):

@@ -8,7 +8,7 @@ import json
 import logging
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, Self
@@ -196,8 +196,12 @@ def written() -> str:
 
 
 def read(written: str) -> dict[str, str] | None:
-    """What `written` wrote."""
-    return carried(json.loads(written)) if written else None
+    """What `written` wrote; None for whatever else is there."""
+    with suppress(ValueError):
+        found = json.loads(written or "null")
+        if isinstance(found, dict):
+            return carried(found)
+    return None
 
 
 def environment() -> dict[str, str]:

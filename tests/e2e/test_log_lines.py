@@ -1,7 +1,9 @@
 """What the processes say of builds: with their ids, one line for each event, and no secret."""
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,16 +70,25 @@ def test_every_line_about_a_build_has_its_id_and_none_has_a_secret(scene: Scene)
     with User(stack) as ann:
         fails = ann.submit(steps("echo here; exit 3"))
         cancelled = ann.submit(steps("echo here; sleep 1000"))
-        for build_id in (fails, cancelled):
+        killed = ann.submit(steps("echo here; sleep 1000"))
+        for build_id in (fails, cancelled, killed):
             wanted.add_token(build_id, broker.token(build_id))
         broker.close()
         worker = stack.worker(
-            BATON_LOG_FORMAT=scene.style, BATON_LOG_LEVEL="debug", BATON_SHUTDOWN_GRACE="1"
+            concurrency=3,
+            BATON_LOG_FORMAT=scene.style,
+            BATON_LOG_LEVEL="debug",
+            BATON_SHUTDOWN_GRACE="1",
         )
         assert ann.wait_for(fails)["status"] == "failed"
         ann.wait_for_log(cancelled, "here")
         ann.cancel(cancelled)
         ann.wait_for(cancelled)
+        ann.wait_for_log(killed, "here")
+        os.kill(int(ann.show(killed)["worker"].rpartition(":")[2]), signal.SIGKILL)
+        wait_until("the worker says so", lambda: "WorkerLostError" in worker.output())
+        ann.cancel(killed)
+        ann.wait_for(killed)
         stack.api.stop()
         stack.api.env["BATON_MINT_CLIENT_SECRET"] = REFUSED
         stack.start_api()
@@ -86,7 +97,7 @@ def test_every_line_about_a_build_has_its_id_and_none_has_a_secret(scene: Scene)
     for part in (worker, stack.api, stack.issuer):
         part.stop()
 
-    said = {build_id: set[str]() for build_id in (fails, cancelled, refused)}
+    said = {build_id: set[str]() for build_id in (fails, cancelled, killed, refused)}
     for part in (stack.api, worker, stack.issuer):
         for event in scene.events(part):
             named = set(ID.findall(event["line"]))
@@ -103,3 +114,4 @@ def test_every_line_about_a_build_has_its_id_and_none_has_a_secret(scene: Scene)
     of_worker = {"celery.worker.strategy", "worker.runner", "celery.app.trace"}
     assert said[fails] >= both | of_worker
     assert said[cancelled] >= both | of_worker
+    assert said[killed] >= both | {"celery.worker.request"}  # in the worker's main process

@@ -87,6 +87,11 @@ def test_a_trace_that_makes_no_sense_is_none(headers: dict[str, object]) -> None
     assert tracing._read(found) == {}
 
 
+@pytest.mark.parametrize("written", ["", "nonsense", "[]", '"traceparent"', "{}", '{"x": 1}'])
+def test_a_record_without_a_trace_that_makes_sense_has_none(written: str) -> None:
+    assert not tracing.read(written)
+
+
 def run(part: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).parent / "baton"), part],
