@@ -32,10 +32,12 @@ from app.api.streams import Streams
 from app.api.traced import TracedQueue, traced_mint
 from app.builds.changes import Changes
 from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
+from app.builds.feeds import Feeds
 from app.builds.log import LogReader
 from app.builds.queue import BuildQueue, CeleryQueue
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, KeptStore, WaitReader, connect
+from app.builds.store.changes import ChangeReader
 from app.builds.store.counts import CountReader
 from app.builds.store.keys import RATES
 from app.builds.waiting import Waiting, WaitRules
@@ -146,8 +148,8 @@ def _middleware(settings: Settings) -> list[Middleware]:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=[
-                "Authorization", "Content-Type", "DPoP", "Idempotency-Key", "Range",
-                *tracing.HEADERS,  # W3C Trace Context
+                "Authorization", "Content-Type", "DPoP", "Idempotency-Key", "Last-Event-ID",
+                "Range", *tracing.HEADERS,  # W3C Trace Context
             ],
             expose_headers=[
                 "WWW-Authenticate", "Location", "Link", "Retry-After", "Content-Range",
@@ -211,11 +213,12 @@ async def _lifespan(
         mint = traced_mint(mint, traces, provider=settings.minter)
         store = BuildStore(redis)
         changes = Changes(news)
+        feeds = Feeds(store, ChangeReader(redis), changes)
         app.state.end_streams = changes.stop
         waiting = Waiting(WaitReader(redis), _wait_rules(settings))
         limits = _limits(settings, redis)
         app.state.parts = _parts(
-            settings, problems, store, changes, queue, tokens, waiting, limits, metrics
+            settings, problems, store, feeds, queue, tokens, waiting, limits, metrics
         )
         background = [
             asyncio.create_task(_keep_running(run), name=name)
@@ -241,7 +244,7 @@ def _parts(
     settings: Settings,
     problems: Problems,
     store: BuildStore,
-    changes: Changes,
+    feeds: Feeds,
     queue: BuildQueue,
     tokens: Tokens,
     waiting: Waiting,
@@ -265,7 +268,8 @@ def _parts(
             raise ConnectionError(f"no keys from {settings.keys_url}")
 
     return Parts(
-        service=BuildService(store=store, logs=LogReader(store, changes), rules=rules),
+        service=BuildService(store=store, logs=LogReader(store), rules=rules),
+        feeds=feeds,
         waiting=waiting,
         guard=Guard(
             tokens.verifier,

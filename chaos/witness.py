@@ -77,11 +77,11 @@ class Witness:
         while not self._stopped:
             with contextlib.suppress(RedisError, OSError):
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.subscribe(keys.CHANGED)
+                    await pubsub.subscribe(keys.CHANGED, keys.GROWN)
                     while not self._stopped:
                         message = await pubsub.get_message(timeout=1)
                         if message is not None:
-                            self._rung.add(message["data"].decode())
+                            self._rung.add(message["data"].decode().partition(" ")[0])
             await asyncio.sleep(_RETRY)
 
     async def _look_around(self) -> None:

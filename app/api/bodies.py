@@ -77,6 +77,14 @@ def parameter(request: Request, name: str) -> str | None:
     return found[0] if found else None
 
 
+def flag(request: Request, name: str, *, default: bool) -> bool:
+    """A parameter of the query that is 1 or 0."""
+    value = parameter(request, name)
+    if value not in {None, "0", "1", "false", "true"}:
+        raise ApiError(Code.BAD_REQUEST, f"{name} must be 1 or 0")
+    return default if value is None else value in {"1", "true"}
+
+
 def idempotency_key(request: Request) -> str | None:
     value = request.headers.get("idempotency-key")
     if value is None:

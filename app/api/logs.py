@@ -23,7 +23,7 @@ _HEADERS: Final = {
 async def read(request: Request, user: UserPrincipal) -> Response:
     build_id = request.path_params["build_id"]
     service = parts(request).service
-    follow = _flag(request, "follow")
+    follow = bodies.flag(request, "follow", default=False)
     status, length = await service.log_length(user.user_id, build_id)
     if follow and request.method != "HEAD":
         return _follow(request, user, length, final=status.final)
@@ -57,18 +57,11 @@ def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) 
     build_id = request.path_params["build_id"]
     return parts(request).streams.response(
         user.user_id,
-        parts(request).service.follow_log(build_id, first, until=user.expires_at),
+        parts(request).feeds.log(build_id, first, until=user.expires_at),
         206 if wanted else 200,
         headers,
         "text/plain; charset=utf-8",
     )
-
-
-def _flag(request: Request, name: str) -> bool:
-    value = bodies.parameter(request, name)
-    if value not in {None, "0", "1", "false", "true"}:
-        raise ApiError(Code.BAD_REQUEST, f"{name} must be 1 or 0")
-    return value in {"1", "true"}
 
 
 def _not_satisfiable(length: int) -> ApiError:

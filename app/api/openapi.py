@@ -23,6 +23,8 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "status": {"type": "string", "enum": list(Status)},
     "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     "cursor": {"type": "string", "pattern": "^bld_[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
+    "log": {"type": "string", "enum": ["0", "1", "false", "true"], "default": "1"},
+    "Last-Event-ID": {"type": "string", "pattern": "^[0-9]{1,16}(-[0-9]{1,15})?$"},
     "follow": {"type": "string", "enum": ["0", "1", "false", "true"], "default": "0"},
     "Idempotency-Key": {
         "type": "string",

@@ -11,6 +11,7 @@ from app.api.limits import Limits
 from app.api.metrics import Metrics
 from app.api.problems import Problems
 from app.api.streams import Streams
+from app.builds.feeds import Feeds
 from app.builds.service import BuildService, Keep
 from app.builds.waiting import Waiting
 
@@ -21,6 +22,7 @@ Check = Callable[[], Awaitable[None]]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
     service: BuildService
+    feeds: Feeds
     waiting: Waiting
     guard: Guard
     limits: Limits

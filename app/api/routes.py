@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.api import builds, health, logs, runs
+from app.api import builds, events, health, logs, runs
 from app.api.operation import BUILD_TOKEN, Operation, for_user, for_worker
 from app.contract import paths
 from app.contract.builds import BuildPage, BuildView
@@ -12,6 +12,7 @@ from app.contract.scopes import CREATE_BUILDS, READ_BUILDS, UPDATE_BUILDS
 from app.contract.spec import BuildSpec
 
 _KEY: Final = {"Idempotency-Key": "same key and same body: the same build; other body: 422"}
+_LAST_EVENT: Final = {"Last-Event-ID": "the `id` of the last event: go on after it"}
 _LEASE: Final = {LEASE_HEADER: "the lease id of the claim"}
 _DOCUMENT: Final = "application/json"
 _SUBMITTED: Final = (Code.INVALID_BODY, Code.KEY_REUSED, Code.QUEUE_FULL)
@@ -43,6 +44,16 @@ OPERATIONS: Final = (
             "limit": "1 to 100, default 20",
             "cursor": "the `next` of the page before",
         },
+    ),
+    Operation(
+        method="GET",
+        path=paths.EVENTS,
+        summary="Follow own builds as they change",
+        endpoint=for_user(READ_BUILDS, events.builds),
+        token=READ_BUILDS,
+        gives="text/event-stream",
+        headers=_LAST_EVENT,
+        problems=(Code.TOO_MANY_STREAMS,),
     ),
     Operation(
         method="GET",
@@ -84,6 +95,17 @@ OPERATIONS: Final = (
         query={"follow": "1: stream until the build ends"},
         headers={"Range": "a single byte range"},
         problems=(Code.RANGE_NOT_SATISFIABLE, Code.TOO_MANY_STREAMS),
+    ),
+    Operation(
+        method="GET",
+        path=paths.BUILD_EVENTS,
+        summary="Follow a build and its log",
+        endpoint=for_user(READ_BUILDS, events.build),
+        token=READ_BUILDS,
+        gives="text/event-stream",
+        query={"log": "0: without the log"},
+        headers=_LAST_EVENT,
+        problems=(Code.TOO_MANY_STREAMS,),
     ),
     Operation(
         method="POST",

@@ -1,9 +1,12 @@
 """Answers that have no end of their own: how many of them one user may have open here."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.problems import quota_exceeded
@@ -23,7 +26,7 @@ class Streams:
     def response(
         self,
         user_id: str,
-        content: AsyncIterable[bytes],
+        content: AsyncGenerator[bytes, None],
         status: int,
         headers: Mapping[str, str],
         media_type: str,
@@ -47,22 +50,52 @@ class Streams:
             del self._open[user_id]
 
 
-class _Counted(StreamingResponse):
+class _Counted(Response):
+    """Sends what comes, until it ends or its reader has gone: with one task for each reader beside
+    the request's own, where Starlette's takes more."""
+
     def __init__(
         self,
-        content: AsyncIterable[bytes],
+        content: AsyncGenerator[bytes, None],
         status: int,
         headers: Mapping[str, str],
         media_type: str,
         *,
         end: Callable[[], None],
     ) -> None:
-        super().__init__(content, status, headers, media_type)
+        super().__init__(None, status, headers, media_type)
+        del self.headers["content-length"]
+        self._content = content
         self._end = end
+        self._left = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Not at the end of `content`: one that is never begun has no end.
+        del scope
+        sender = asyncio.current_task()
+        watcher = asyncio.create_task(self._watch(receive, sender))
+        # Not at the end of the content: what is never begun has no end.
         try:
-            await super().__call__(scope, receive, send)
+            await self._send(send)
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
         finally:
+            watcher.cancel()
             self._end()
+
+    async def _send(self, send: Send) -> None:
+        status, headers = self.status_code, self.raw_headers
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        async with aclosing(self._content) as content:
+            async for piece in content:
+                if piece:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _watch(self, receive: Receive, sender: asyncio.Task[Any] | None) -> None:
+        """End the answer as soon as nobody is there who reads it."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        if sender is not None:
+            sender.cancel()

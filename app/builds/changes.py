@@ -43,7 +43,7 @@ class Bell:
 
 
 class Changes:
-    """Rings the bells of those who watch a build, and `work` when dispatch may have something."""
+    """Rings the bells of those who watch builds, and `work` when dispatch may have something."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
@@ -57,16 +57,16 @@ class Changes:
         self._ring_all()
 
     @contextmanager
-    def watch(self, build_id: str) -> Iterator[Bell]:
-        """A bell for one build, from now until the context ends."""
+    def watch(self, topic: str) -> Iterator[Bell]:
+        """A bell for one build, or for all builds of one owner, until the context ends."""
         bell = Bell()
-        self._bells[build_id].add(bell)
+        self._bells[topic].add(bell)
         try:
             yield bell
         finally:
-            self._bells[build_id].discard(bell)
-            if not self._bells[build_id]:
-                del self._bells[build_id]
+            self._bells[topic].discard(bell)
+            if not self._bells[topic]:
+                del self._bells[topic]
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -80,7 +80,7 @@ class Changes:
 
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-            await pubsub.subscribe(keys.CHANGED, keys.WORK)
+            await pubsub.subscribe(keys.CHANGED, keys.GROWN, keys.WORK)
             self._ring_all()
             while True:
                 message = await pubsub.get_message(timeout=30)
@@ -89,8 +89,13 @@ class Changes:
                 elif message["channel"] == keys.WORK.encode():
                     self.work.ring()
                 else:
-                    for bell in self._bells.get(message["data"].decode(), ()):
-                        bell.ring()
+                    self._ring(message["data"].decode())
+
+    def _ring(self, data: str) -> None:
+        """`data`: the id of a build, and its owner where the record changed."""
+        for topic in data.split(" ", 1):
+            for bell in self._bells.get(topic, ()):
+                bell.ring()
 
     def _ring_all(self) -> None:
         self.work.ring()

@@ -25,6 +25,7 @@ class Build:
     """A build as it is on record."""
 
     view: BuildView
+    version: int  #: of the record: each change of any of its owner's builds has a larger one
     log_start: int
 
     @classmethod
@@ -56,7 +57,11 @@ class Build:
             log=LogView(length=log_length, sha256=record.get("log_sha256") or None),
             token=TokenFacts.model_validate_json(record["token"]) if record.get("token") else None,
         )
-        return cls(view=view, log_start=int(record.get("log_start", "0")))
+        return cls(
+            view=view,
+            version=int(record.get("version", "0")),
+            log_start=int(record.get("log_start", "0")),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

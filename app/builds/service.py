@@ -170,10 +170,6 @@ class BuildService:
         """For a build that `log_length` has shown to be the caller's."""
         return self._logs.read(build_id, start, stop)
 
-    def follow_log(self, build_id: str, start: int, *, until: float) -> AsyncIterator[bytes]:
-        """For a build that `log_length` has shown to be the caller's."""
-        return self._logs.follow(build_id, start, until=until)
-
     # ── workers' calls: `Refused` when they are not, or no longer, the build's holder ─────────
 
     async def claim(self, build_id: str, credential: Credential, request: ClaimRequest) -> Claim:

@@ -3,10 +3,12 @@
 from typing import Final
 
 BUILDS: Final = "/builds"
+EVENTS: Final = "/builds/events"
 BUILD: Final = "/builds/{build_id}"
 CANCEL: Final = "/builds/{build_id}/cancel"
 RETRY: Final = "/builds/{build_id}/retry"
 LOG: Final = "/builds/{build_id}/log"
+BUILD_EVENTS: Final = "/builds/{build_id}/events"
 CLAIM: Final = "/builds/{build_id}/claim"
 HEARTBEAT: Final = "/builds/{build_id}/heartbeat"
 

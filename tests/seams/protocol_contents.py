@@ -14,8 +14,15 @@ SLACK = 450
 AGAIN = re.compile(rb"\n\[attempt \d+ ended: [^\n]+; the build starts again\]\n\Z")
 
 
-def check_contents(model: Model, raw: "Redis", ended: dict[str, dict[bytes, bytes]]) -> None:
-    """`ended` keeps the records of builds that have ended, as they were when first seen."""
+#: What users see of a record.
+SHOWN = (
+    b"status", b"reason", b"message", b"commit", b"steps", b"attempt", b"attempts", b"worker",
+    b"started", b"finished", b"cancel_at", b"cancel_by", b"log_sha256", b"token",
+)  # fmt: skip
+
+
+def check_contents(model: Model, raw: "Redis", before: dict[str, dict[bytes, bytes]]) -> None:
+    """`before` keeps the records as they were when last seen."""
     seconds, microseconds = raw.time()
     now = seconds + microseconds / 1e6
     found = _contents(raw)
@@ -31,7 +38,7 @@ def check_contents(model: Model, raw: "Redis", ended: dict[str, dict[bytes, byte
 
     expected: dict[str, set[str]] = {}
     for build in model.builds.values():
-        _check_build(build, now - model.now, found, ended)
+        _check_build(build, now - model.now, found, before)
         for name in _memberships(build):
             expected.setdefault(name, set()).add(build.id)
     # Every set holds exactly the builds that belong there, and there is nothing else.
@@ -51,7 +58,7 @@ def _check_build(
     build: ModelBuild,
     began: float,
     found: dict[str, Any],
-    ended: dict[str, dict[bytes, bytes]],
+    before: dict[str, dict[bytes, bytes]],
 ) -> None:
     """`began`: the store's time at the model's zero, in seconds since 1970."""
     record = found.pop(f"build:{build.id}")
@@ -67,11 +74,22 @@ def _check_build(
     assert _text(record, b"phase") == build.phase
     assert _text(record, b"take") == (str(build.take) if build.take else None)
     assert (b"cancel_at" in record) == build.cancel
-    if build.status.final:  # and so it stays, to the letter
-        assert ended.setdefault(build.id, record) == record
+    _check_version(build, record, before.get(build.id, {}))
+    assert found[f"changes:{build.owner}"][build.id.encode()] == int(record[b"version"])
+    before[build.id] = record
     for name, until in build.due.items():
         score = found[name][build.id.encode()]
         assert abs(score / 1000 - began - until) < SLACK, name
+
+
+def _check_version(
+    build: ModelBuild, record: dict[bytes, bytes], before: dict[bytes, bytes]
+) -> None:
+    """Whoever follows a build hears of what changed; one that has ended does not change."""
+    if before.get(b"status", b"").decode() == build.status and build.status.final:
+        assert record == before
+    if any(record.get(name) != before.get(name) for name in SHOWN):
+        assert int(record[b"version"]) > int(before.get(b"version", 0))
 
 
 def _text(record: dict[bytes, bytes], name: bytes) -> str | None:
@@ -79,6 +97,7 @@ def _text(record: dict[bytes, bytes], name: bytes) -> str | None:
 
 
 def _memberships(build: ModelBuild) -> Iterator[str]:
+    yield f"changes:{build.owner}"
     yield f"index:{build.owner}:all"
     yield f"index:{build.owner}:{build.status}"
     if build.in_queue:

@@ -76,7 +76,7 @@ def result(status: Status = Status.SUCCEEDED, log: bytes = b"") -> Finish:
         commit="",
         log_length=len(log),
         log_sha256=hashlib.sha256(log).hexdigest(),
-        digest=json.dumps([status, log.decode()]),
+        digest=json.dumps([status, log.hex()]),
     )
 
 

@@ -84,7 +84,7 @@ class Story(RuleBasedStateMachine):
         self._takes: list[Taken] = []
         self._tokens: list[tuple[str, Credential]] = []
         self._leases = ["no lease"]
-        self._ended: dict[str, dict[bytes, bytes]] = {}
+        self._records: dict[str, dict[bytes, bytes]] = {}
 
     # ── helpers ───────────────────────────────────────────────────────────────────────────────
 
@@ -371,4 +371,4 @@ class Story(RuleBasedStateMachine):
 
     @invariant()
     def redis_holds_what_the_model_says(self) -> None:
-        check_contents(self._model, self.raw, self._ended)
+        check_contents(self._model, self.raw, self._records)

@@ -5,6 +5,7 @@
 | `build:<id>` | hash | the record |
 | `log:<id>` | string | the log's bytes |
 | `index:<owner>:<status or all>` | zset | ids, all with score 0: sorted by id, which is by time |
+| `changes:<owner>` | zset | ids by the version of their last change |
 | `queue:<owner>` | zset | ids waiting for their turn, by id |
 | `turns` / `turn` | zset / counter | the ring of owners with something queued; numbers takes, too |
 | `active:<owner>` | set | ids dispatched or running |
@@ -21,7 +22,8 @@
 | `used:<name>` | string | that a proof was used; expires |
 | `rates:<quota and whose>` | counter | requests within a window of time; expires |
 
-Channels: `changed` carries the id of a build that changed; `work` says that dispatch may have some.
+Channels: `changed` carries the id and the owner of a build whose record changed, `grown` the id of
+one whose log did; `work` says that dispatch may have some.
 """
 
 from typing import Final
@@ -30,6 +32,7 @@ from typing import Final
 PREFIX: Final = "{baton}:"
 
 CHANGED: Final = PREFIX + "changed"
+GROWN: Final = PREFIX + "grown"
 WORK: Final = PREFIX + "work"
 
 
@@ -61,6 +64,10 @@ def idempotency(owner: str, key: str) -> str:
 
 def used(name: str) -> str:
     return f"{PREFIX}used:{name}"
+
+
+def changes(owner: str) -> str:
+    return f"{PREFIX}changes:{owner}"
 
 
 def queue(owner: str) -> str:

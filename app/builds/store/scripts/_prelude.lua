@@ -20,8 +20,24 @@ local function queue_key(owner) return P .. 'queue:' .. owner end
 local function active_key(owner) return P .. 'active:' .. owner end
 local function index_key(owner, status) return P .. 'index:' .. owner .. ':' .. status end
 
-local function changed(id) redis.call('PUBLISH', P .. 'changed', id) end
+local function changes_key(owner) return P .. 'changes:' .. owner end
+
 local function work() redis.call('PUBLISH', P .. 'work', '') end
+local function grown(id) redis.call('PUBLISH', P .. 'grown', id) end
+
+-- A record is another now, and its version says since when: the time in microseconds, or one more
+-- than the owner's last. Whoever follows an owner's builds goes on from a version, and finds each
+-- build once that changed after it. Not a number: Lua would write it with 14 digits.
+local function changed(id, owner)
+  local t = redis.call('TIME')
+  local version = t[1] * 1000000 + t[2]
+  local last = redis.call('ZREVRANGE', changes_key(owner), 0, 0, 'WITHSCORES')[2]
+  if last and version <= tonumber(last) then version = tonumber(last) + 1 end
+  version = string.format('%.0f', version)
+  redis.call('HSET', build_key(id), 'version', version)
+  redis.call('ZADD', changes_key(owner), version, id)
+  redis.call('PUBLISH', P .. 'changed', id .. ' ' .. owner)
+end
 
 -- Every change of a build's status goes through here, and only along the lifecycle's table.
 local function move(id, owner, from, to)
@@ -78,7 +94,7 @@ local function finish(id, owner, from, to, reason, message, now)
   redis.call('ZADD', P .. 'ended', now, id)
   count('ended:' .. to .. ':' .. reason)
   release(id, owner)
-  changed(id)
+  changed(id, owner)
 end
 
 -- Puts a build back where it waits for its turn.
@@ -110,7 +126,7 @@ local function start_again(id, owner, reason, words, now, max_wait)
   redis.call('APPEND', log_key(id), '\n[attempt ' .. r[1] .. ' ended: ' .. words
     .. '; the build starts again]\n')
   requeue(id, owner)
-  changed(id)
+  changed(id, owner)
 end
 
 local function is_final(status)

@@ -19,6 +19,6 @@ if known < #bytes then
   if last - start > limit or last > LARGEST_LOG then return { 'full', stop } end
   stop = redis.call('APPEND', log, bytes:sub(known + 1))
   count('log_bytes', #bytes - known)
-  changed(id)
+  grown(id)
 end
 return { 'ok', stop, cancel_wanted(id) }

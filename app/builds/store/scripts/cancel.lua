@@ -8,7 +8,7 @@ if is_final(r[1]) then return { 'final', r[1] } end
 local now = now_ms()
 if redis.call('HSETNX', build_key(id), 'cancel_at', now) == 1 then
   redis.call('HSET', build_key(id), 'cancel_by', who)
-  changed(id)
+  changed(id, owner)
 end
 if r[1] == 'queued' then
   finish(id, owner, 'queued', 'cancelled', 'cancelled', 'cancelled before it began', now)

@@ -27,6 +27,6 @@ redis.call('ZREM', P .. 'dispatched', id)
 redis.call('ZREM', P .. 'waiting', id)
 renew(id, lease)
 redis.call('ZADD', P .. 'deadlines', now + r[11] * 1000 + after_timeout, id)
-changed(id)
+changed(id, user)
 work()
 return { 'claimed', lease_id, r[8], r[9], tostring(log_start), tostring(r[11] * 1000), 0 }

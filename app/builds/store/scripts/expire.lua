@@ -39,6 +39,7 @@ end
 for _, id in ipairs(due('ended', now - retention)) do
   local r = redis.call('HMGET', build_key(id), 'owner', 'status')
   redis.call('ZREM', index_key(r[1], 'all'), id)
+  redis.call('ZREM', changes_key(r[1]), id)
   redis.call('ZREM', index_key(r[1], r[2]), id)
   redis.call('ZREM', P .. 'ended', id)
   redis.call('UNLINK', build_key(id), log_key(id), kept_key(id))
@@ -58,8 +59,9 @@ end
 
 -- The message was not claimed: lost, purged, or every worker was busy.
 for _, id in ipairs(due('dispatched')) do
-  requeue(id, redis.call('HGET', build_key(id), 'owner'))
-  changed(id)
+  local owner = redis.call('HGET', build_key(id), 'owner')
+  requeue(id, owner)
+  changed(id, owner)
   note('not_claimed', id)
 end
 

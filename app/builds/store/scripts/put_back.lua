@@ -10,5 +10,5 @@ redis.call('HINCRBY', build_key(id), 'failures', 1)
 redis.call('HDEL', build_key(id), 'phase', 'take')
 redis.call('ZADD', P .. 'delayed', now_ms() + delay, id)
 offer_turn(r[3])
-changed(id)
+changed(id, r[3])
 return 1

@@ -6,6 +6,6 @@ if refused then return { refused } end
 renew(id, lease)
 if steps ~= '' then
   redis.call('HSET', build_key(id), 'steps', steps, 'commit', commit)
-  changed(id)
+  changed(id, user)
 end
 return { 'ok', cancel_wanted(id) }

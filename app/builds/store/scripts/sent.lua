@@ -3,7 +3,7 @@
 -- id, take, token_id, token facts, queue_ttl_ms
 local id, take, token_id, facts, queue_ttl = unpack(ARGV)
 local now = now_ms()
-local r = redis.call('HMGET', build_key(id), 'status', 'phase', 'take', 'token_id')
+local r = redis.call('HMGET', build_key(id), 'status', 'phase', 'take', 'token_id', 'owner')
 if r[1] ~= 'queued' or r[3] ~= take then return 'unwanted' end
 if r[2] == 'sent' then return r[4] == token_id and 'sent' or 'unwanted' end
 -- Without a `jti`, two tokens for the same build within one second are the same token. One that was
@@ -16,5 +16,5 @@ count('dispatched')
 redis.call('HSET', build_key(id), 'phase', 'sent', 'token_id', token_id, 'token', facts,
   'reason', '', 'message', '')
 redis.call('ZADD', P .. 'dispatched', now + queue_ttl, id)
-changed(id)
+changed(id, r[5])
 return 'sent'

@@ -31,5 +31,6 @@ redis.call('ZADD', index_key(owner, 'queued'), 0, id)
 redis.call('ZADD', P .. 'waiting', now + max_wait, id)
 count('submitted')
 redis.call('ZADD', queue_key(owner), 0, id)
+changed(id, owner)
 if not redis.call('ZSCORE', P .. 'turns', owner) then offer_turn(owner) end
 return { 'new', id, tostring(now) }

@@ -1,0 +1,95 @@
+"""Builds and logs as they change: server-sent events (HTML §9.2)."""
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import bodies, sse
+from app.api.parts import parts
+from app.api.problems import ApiError
+from app.builds.feeds import Change, LogPiece, Position, Sign
+from app.contract.problems import Code
+from app.tokens.claims import UserPrincipal
+
+#: Seconds of silence after which a comment keeps the connection from being taken for dead: proxies
+#: give up after 30 or 60.
+_BEAT: Final = 15.0
+
+_BUILDS_ID: Final = re.compile(r"(\d{1,16})\Z", re.ASCII)
+_BUILD_ID: Final = re.compile(r"(\d{1,16})-(\d{1,15})\Z", re.ASCII)
+
+
+async def builds(request: Request, user: UserPrincipal) -> Response:
+    """`build` for each of the user's builds that changes, from now on or after `Last-Event-ID`."""
+    feeds = parts(request).feeds
+    last = _last_event(request, _BUILDS_ID)
+    version = int(last[1]) if last else await feeds.latest(user.user_id)
+    news = feeds.owner(user.user_id, version, until=user.expires_at, patience=_BEAT)
+    return _stream(request, user, _builds(version, news))
+
+
+async def build(request: Request, user: UserPrincipal) -> Response:
+    """`build` with the build as it is and whenever it changes, `log` with each part of its log, and
+    `end` after the last of both."""
+    build_id = request.path_params["build_id"]
+    await parts(request).service.log_length(user.user_id, build_id)
+    last = _last_event(request, _BUILD_ID)
+    at = Position(int(last[1]), int(last[2])) if last else Position()
+    with_log = bodies.flag(request, "log", default=True)
+    news = parts(request).feeds.build(
+        build_id, at, until=user.expires_at, patience=_BEAT, with_log=with_log
+    )
+    return _stream(request, user, _build(at, news))
+
+
+def _last_event(request: Request, form: re.Pattern[str]) -> re.Match[str] | None:
+    given = request.headers.get("last-event-id", "")
+    found = form.match(given)
+    if given and not found:
+        raise ApiError(
+            Code.BAD_REQUEST,
+            "Last-Event-ID must be the `id` of an event of this stream, or be left out",
+        )
+    return found
+
+
+def _stream(
+    request: Request, user: UserPrincipal, content: AsyncGenerator[bytes, None]
+) -> Response:
+    if request.method == "HEAD":
+        return Response(None, 200, sse.HEADERS, sse.MEDIA_TYPE)
+    return parts(request).streams.response(user.user_id, content, 200, sse.HEADERS, sse.MEDIA_TYPE)
+
+
+async def _builds(
+    version: int, news: AsyncGenerator[Change | Sign, None]
+) -> AsyncGenerator[bytes, None]:
+    yield sse.opening(str(version))
+    async with aclosing(news):
+        async for each in news:
+            if isinstance(each, Sign):
+                yield sse.sign(each)
+            else:
+                yield sse.change(each, str(each.version))
+
+
+async def _build(
+    at: Position, news: AsyncGenerator[Change | LogPiece | Sign, None]
+) -> AsyncGenerator[bytes, None]:
+    text = sse.LogText(at.offset)
+    version = at.version
+    yield sse.opening(f"{version}-{at.offset}")
+    async with aclosing(news):
+        async for each in news:
+            match each:
+                case LogPiece():
+                    yield text.of(each, version)
+                case Change():
+                    version = each.version
+                    yield sse.change(each, f"{version}-{text.offset}")
+                case Sign():
+                    yield text.rest(version) + sse.sign(each)

@@ -1,0 +1,149 @@
+"""One build, for all who follow it: its changes, and its log as it grows."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from app.builds.errors import StoreUnavailable
+from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign, left
+from app.builds.store import BuildStore
+from app.builds.store.changes import ChangeReader
+
+#: Bytes of a log that are read at a time, and the most that a follower holds.
+CHUNK: Final = 64 * 1024
+#: Bytes, and pieces, of the log's end that are kept for followers who keep up.
+_KEPT: Final = 512 * 1024
+_KEPT_PIECES: Final = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogPiece:
+    """Bytes of a log. Compared by identity: the same for all followers who keep up."""
+
+    start: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a follower has come."""
+
+    version: int = 0  #: of the last change that it heard of
+    offset: int = 0  #: bytes of the log that it has
+
+
+class BuildFeed(Feed):
+    def __init__(
+        self, build_id: str, store: BuildStore, reader: ChangeReader, stopping: Callable[[], bool]
+    ) -> None:
+        super().__init__(stopping)
+        self._id = build_id
+        self._store = store
+        self._reader = reader
+        self._change: Change | None = None
+        self._pieces: deque[LogPiece] = deque()
+        self._kept = 0
+        #: Where what is kept begins, and where the log ends; None before the first look.
+        self._first = 0
+        self._end: int | None = None
+
+    async def _look(self) -> bool:
+        change, known = self._change, self._end
+        seen = await self._reader.glance(self._id, known or 0, CHUNK if known is not None else 0)
+        if change is None or seen.version != change.version:
+            build = await self._store.get(self._id)
+            self._change = Change(build.version, build.view)
+        if known is None or seen.length - known > _KEPT:
+            self._forget(seen.length)
+        elif seen.length > known:
+            self._keep(LogPiece(known, seen.data))
+            while known + len(seen.data) < seen.length:  # a burst
+                known += len(seen.data)
+                seen = await self._reader.glance(self._id, known, CHUNK)
+                self._keep(LogPiece(known, seen.data))
+        elif seen.length < known:  # the store has lost its last moments; they come again
+            self._forget(seen.length)
+        return self._change is not change or self._end != known
+
+    def _forget(self, end: int) -> None:
+        self._pieces.clear()
+        self._kept = 0
+        self._first = self._end = end
+
+    def _keep(self, piece: LogPiece) -> None:
+        self._pieces.append(piece)
+        self._kept += len(piece.data)
+        self._end = piece.end
+        while self._kept > _KEPT or len(self._pieces) > _KEPT_PIECES:
+            self._kept -= len(self._pieces.popleft().data)
+        self._first = self._pieces[0].start
+
+    async def follow(
+        self, at: Position, *, until: float, patience: float, with_log: bool
+    ) -> AsyncGenerator[Change | LogPiece | Sign, None]:
+        """What is new after `at`, then what comes, each once.
+
+        A change is the build as it is by then: of several in between, the last one. The one that
+        ends the build comes after the last byte of its log. `QUIET` comes after each `patience`
+        seconds without anything; the last word is `COMPLETE`, `GONE` or `EXPIRED` (the time
+        `until`, in seconds since 1970), and none when this process is told to end. An outage of
+        the store makes followers wait.
+        """
+        version, offset = at.version, at.offset
+        while True:
+            news, change, end = self._news, self._change, self._end or 0
+            new = change if change and change.version > version else None
+            if new and not new.build.status.final:
+                version = new.version
+                yield new
+            wait = patience
+            while with_log and offset < end and left(until) > 0:
+                piece = await self._piece(offset, end)
+                if piece is None:
+                    wait = OUTAGE
+                    break
+                offset = piece.end
+                yield piece
+            last = self._last_word(change, offset if with_log else None, until)
+            if last is Sign.COMPLETE and new:
+                yield new
+            if last:
+                yield last
+            if last or self._over:
+                return
+            if await self._quiet(news, until, wait):
+                yield Sign.QUIET
+
+    def _last_word(self, change: Change | None, offset: int | None, until: float) -> Sign | None:
+        """What ends a follower who is at `offset` of the log, or does not read it."""
+        if left(until) <= 0:
+            return Sign.EXPIRED
+        if self._gone:
+            return Sign.GONE
+        if change and change.build.status.final:
+            length = change.build.log.length
+            return Sign.COMPLETE if offset is None or offset >= length else None
+        return None
+
+    async def _piece(self, offset: int, end: int) -> LogPiece | None:
+        """Some of the log from `offset` on; None when it is not to be had now."""
+        if offset >= self._first:
+            return self._kept_piece(offset)
+        try:
+            data = await self._store.read_log(self._id, offset, min(end, offset + CHUNK))
+        except StoreUnavailable:
+            return None
+        return LogPiece(offset, data) if data else None
+
+    def _kept_piece(self, offset: int) -> LogPiece | None:
+        for piece in reversed(self._pieces):
+            if piece.start == offset:
+                return piece
+            if piece.start < offset < piece.end:
+                return LogPiece(offset, piece.data[offset - piece.start :])
+        return None

@@ -1,0 +1,92 @@
+"""All builds of one user, for all who follow them: which of them changed."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Final
+
+from app.builds.errors import NotFound, StoreUnavailable
+from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign, left
+from app.builds.store import BuildStore
+from app.builds.store.changes import ChangeReader
+
+#: Changes that are kept for followers who keep up, and that are read at a time.
+_KEPT: Final = 64
+_PAGE: Final = 32
+
+
+class OwnerFeed(Feed):
+    def __init__(
+        self, owner: str, store: BuildStore, reader: ChangeReader, stopping: Callable[[], bool]
+    ) -> None:
+        super().__init__(stopping)
+        self._owner = owner
+        self._store = store
+        self._reader = reader
+        self._changes: deque[Change] = deque()
+        #: Every change after `_first` and up to `_last` is kept; None before the first look.
+        self._first: int | None = None
+        self._last = 0
+
+    async def _look(self) -> bool:
+        if self._first is None:
+            self._first = self._last = await self._reader.latest(self._owner)
+        before, more = self._last, True
+        while more:
+            page = await self._reader.after(self._owner, self._last, _PAGE)
+            for version, build_id in page:
+                change = await self._change(version, build_id)
+                if change:
+                    self._keep(change)
+                self._last = version
+            more = len(page) == _PAGE
+        return self._last != before
+
+    def _keep(self, change: Change) -> None:
+        self._changes.append(change)
+        if len(self._changes) > _KEPT:
+            self._first = self._changes.popleft().version
+
+    async def _change(self, version: int, build_id: str) -> Change | None:
+        """The build as of `version`; None when it has changed since, as it will come again."""
+        try:
+            build = await self._store.get(build_id)
+        except NotFound:
+            return None
+        return Change(version, build.view) if build.version == version else None
+
+    async def follow(
+        self, version: int, *, until: float, patience: float
+    ) -> AsyncGenerator[Change | Sign, None]:
+        """The builds that changed after `version`, then those that do, each change once.
+
+        Of several changes of a build that a follower missed, the last one comes. `QUIET` comes
+        after each `patience` seconds without anything, and `EXPIRED` is the last word at the time
+        `until` (seconds since 1970); there is none when this process is told to end.
+        """
+        while True:
+            news = self._news
+            wait = patience
+            try:
+                missed = await self._after(version)
+                for seen, found in missed:
+                    change = await self._change(seen, found) if isinstance(found, str) else found
+                    version = seen
+                    if change and left(until) > 0:
+                        yield change
+                    wait = 0.0  # there may be more
+            except StoreUnavailable:
+                wait = OUTAGE
+            expired = left(until) <= 0
+            if expired:
+                yield Sign.EXPIRED
+            if expired or self._over:
+                return
+            if wait and await self._quiet(news, until, wait):
+                yield Sign.QUIET
+
+    async def _after(self, version: int) -> Sequence[tuple[int, Change | str]]:
+        """Some of what came after `version`: changes where they are kept, else ids of builds.
+        Raises `StoreUnavailable`."""
+        if self._first is not None and version >= self._first:
+            return [(kept.version, kept) for kept in self._changes if kept.version > version]
+        return await self._reader.after(self._owner, version, _PAGE)
