@@ -48,7 +48,7 @@ soak: $(VENV)/.test ## 10,000 builds that do nothing: does memory grow, does a k
 
 lock: $(VENV)/.python ## Choose anew what the image installs: requirements.lock
 	@$(PIP) install 'uv>=0.9'
-	@$(BIN)/uv pip compile pyproject.toml --extra image --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra image --extra tracing --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --upgrade --quiet \
 	  --output-file requirements.lock --custom-compile-command 'make lock'
 

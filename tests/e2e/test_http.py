@@ -139,7 +139,8 @@ def test_the_spa_may_call_and_read_what_it_needs(ann: User) -> None:
         headers={
             "Origin": SPA,
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
+            "Access-Control-Request-Headers": "authorization,content-type,idempotency-key,"
+            "traceparent,tracestate",
         },
     )
     assert asked.status_code == 200
