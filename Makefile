@@ -35,9 +35,10 @@ lint: $(VENV)/.test ## Style, format, types and the floor plan
 	@echo '── import-linter: floor plan'
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## Measure speed: submissions, and lists of a long history
+bench: $(VENV)/.test ## Measure speed: submissions, lists of a long history, live logs
 	@$(BIN)/python -m benchmarks.submit
 	@$(BIN)/python -m benchmarks.history
+	@$(BIN)/python -m benchmarks.follow
 
 chaos: $(VENV)/.test ## A storm of faults over the real parts; seed=N repeats one
 	@$(BIN)/python -m chaos $(if $(seed),--seed $(seed))
@@ -47,7 +48,7 @@ soak: $(VENV)/.test ## 10,000 builds that do nothing: does memory grow, does a k
 
 lock: $(VENV)/.python ## Choose anew what the image installs: requirements.lock
 	@$(PIP) install 'uv>=0.9'
-	@$(BIN)/uv pip compile pyproject.toml --extra image --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra image --extra tracing --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --upgrade --quiet \
 	  --output-file requirements.lock --custom-compile-command 'make lock'
 

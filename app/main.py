@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import dashboard, docs, openapi
+from app.api.door import Door
 from app.api.guard import Guard
 from app.api.headers import SecurityHeaders
 from app.api.health import CachedCheck
@@ -28,6 +29,7 @@ from app.api.parts import Parts, parts
 from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
 from app.api.streams import Streams
+from app.api.traced import TracedQueue, traced_mint
 from app.builds.changes import Changes
 from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
 from app.builds.feeds import Feeds
@@ -40,8 +42,9 @@ from app.builds.store.counts import CountReader
 from app.builds.store.keys import RATES
 from app.builds.waiting import Waiting, WaitRules
 from app.builds.watch import Watch, WatchRules
-from app.contract import dpop, paths, scopes
+from app.contract import dpop, paths, scopes, tracing
 from app.contract.problems import Code
+from app.contract.tracing import OFF, Tracing
 from app.issuer.application import create_issuer as create_issuer_from_config
 from app.issuer.config import IssuerConfig
 from app.issuer_settings import IssuerSettings
@@ -60,7 +63,11 @@ _RESTART: Final = 1.0
 _STOP: Final = LAST_ORDERS + 1
 
 
-def create_app(settings: Settings) -> Starlette:
+#: Seconds in which the last spans are sent.
+_STOP_TRACES: Final = 2.0
+
+
+def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
     """The API. Raises `SettingsError` when a file that the settings name cannot be used.
 
     Connections are opened, and dispatch and watch run, while its lifespan lasts."""
@@ -75,12 +82,12 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes([*_operations(settings.api_url), *pages]),
         middleware=_middleware(settings),
-        lifespan=lambda app: _lifespan(app, settings, problems, keys),
+        lifespan=lambda app: _lifespan(app, settings, problems, keys, traces),
         exception_handlers={404: _not_found, Exception: _unforeseen},
     )
     app.router.redirect_slashes = False
     app.state.openapi = described
-    return _with_security_headers(app, settings.api_url)
+    return _with_door(_with_security_headers(app, settings.api_url), traces)
 
 
 def create_issuer(settings: IssuerSettings) -> Starlette:
@@ -112,6 +119,12 @@ def _with_security_headers(app: Starlette, url: str) -> Starlette:
     return app
 
 
+def _with_door(app: Starlette, traces: Tracing) -> Starlette:
+    """Outside of all else, so that whatever is logged meanwhile names the request's build."""
+    app.middleware_stack = Door(app.middleware_stack or app.build_middleware_stack(), traces)
+    return app
+
+
 async def _not_found(request: Request, _: Exception) -> Response:
     error = ApiError(Code.NOT_FOUND, "there is nothing at this path")
     try:
@@ -123,8 +136,9 @@ async def _not_found(request: Request, _: Exception) -> Response:
     return response
 
 
-async def _unforeseen(request: Request, _: Exception) -> Response:
+async def _unforeseen(request: Request, cause: Exception) -> Response:
     """What failed outside of every endpoint's door; it is raised again, and the server logs it."""
+    tracing.record(cause)
     error = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
     return parts(request).problems.response(error, request)
 
@@ -139,7 +153,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=[
                 "Authorization", "Content-Type", "DPoP", "Idempotency-Key", "Last-Event-ID",
-                "Range",
+                "Range", *tracing.HEADERS,  # W3C Trace Context
             ],
             expose_headers=[
                 "WWW-Authenticate", "Location", "Link", "Retry-After", "Content-Range",
@@ -185,21 +199,22 @@ def _openid_configuration(settings: Settings) -> str:
 
 @asynccontextmanager
 async def _lifespan(
-    app: Starlette, settings: Settings, problems: Problems, keys: OwnKeys
+    app: Starlette, settings: Settings, problems: Problems, keys: OwnKeys, traces: Tracing
 ) -> AsyncIterator[None]:
+    traces.start()
     redis = connect(settings.redis_url.get_secret_value())
     news = Redis.from_url(settings.redis_url.get_secret_value())
     metrics = Metrics(CountReader(redis), provider=settings.minter)
-    queue = metrics.observed_queue(
-        CeleryQueue(
-            settings.broker,
-            redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
-            seal=settings.seal,
-        )
+    queue: BuildQueue = CeleryQueue(
+        settings.broker,
+        redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
+        seal=settings.seal,
     )
+    queue = TracedQueue(metrics.observed_queue(queue), traces)
     async with httpx.AsyncClient(timeout=10, trust_env=True) as http:
         tokens = make_tokens(settings, http, keys, KeptStore(redis))
         mint = metrics.observed_mint(mint_with(tokens.minter))
+        mint = traced_mint(mint, traces, provider=settings.minter)
         store = BuildStore(redis)
         changes = Changes(news)
         feeds = Feeds(store, ChangeReader(redis), changes)
@@ -213,7 +228,7 @@ async def _lifespan(
             asyncio.create_task(_keep_running(run), name=name)
             for name, run in {
                 "news": changes.run,
-                "dispatch": _dispatcher(settings, store, queue, mint, changes).run,
+                "dispatch": _dispatcher(settings, store, queue, mint, changes, traces).run,
                 "watch": _watch(settings, store).run,
             }.items()
         ]
@@ -226,6 +241,7 @@ async def _lifespan(
             await queue.close()
             await news.aclose()
             await store.close()
+            await asyncio.to_thread(traces.stop, _STOP_TRACES)
 
 
 def _parts(
@@ -307,7 +323,12 @@ def _limits(settings: Settings, redis: "Redis") -> Limits:
 
 
 def _dispatcher(
-    settings: Settings, store: BuildStore, queue: BuildQueue, mint: Mint, changes: Changes
+    settings: Settings,
+    store: BuildStore,
+    queue: BuildQueue,
+    mint: Mint,
+    changes: Changes,
+    traces: Tracing,
 ) -> Dispatcher:
     return Dispatcher(
         store=store,
@@ -321,6 +342,7 @@ def _dispatcher(
             leeway=settings.leeway,
         ),
         work=changes.work,
+        traces=traces,
     )
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed
-from app.builds.model import Kept, Ticket, log_context
+from app.builds.model import Kept, Ticket
 from app.builds.service import Keep
 from app.contract import scopes
 from app.contract.builds import TokenFacts
@@ -201,7 +201,7 @@ def _keep_with(exchange: TokenExchange, subject_token: str, settings: Settings, 
         try:
             minted = await exchange.exchange_several(subject_token, request, settings.max_attempts)
         except MintError as error:
-            log.warning("not submitted: %s", error, extra=log_context(build_id))
+            log.warning("not submitted: %s", error)
             raise _failed(error) from error
         ends = max(each.facts.expires_at for each in minted)
         return Kept(sealed=sealed(seal, build_id, minted), lasts=max(1.0, ends - time.time()))

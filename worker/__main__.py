@@ -8,11 +8,22 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import suppress
+from functools import partial
 
+import billiard.util
+import celery.apps.worker
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
-from celery.signals import setup_logging, worker_process_init, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from app.contract.environment import SettingsError
+from app.contract.log_format import LogFormat, log_to_stderr
+from app.contract.tracing import Tracing
 from worker import checkup
 from worker.api_client import RunApi
 from worker.celery_app import create_celery, quieten
@@ -20,15 +31,15 @@ from worker.checkout import Checkout
 from worker.checkup import sandbox_of
 from worker.errors import SandboxFailed
 from worker.gate import Places
-from worker.log_format import WithoutTokens
 from worker.room import RoomLimits
-from worker.runner import Tools
 from worker.sandbox.hidden import hide_this_process
 from worker.settings import WorkerSettings
 from worker.shutdown import Shutdown
-from worker.tasks import BuildIdFilter, register
+from worker.tasks import register
+from worker.tools import Tools
 
-_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(build_id)s]: %(message)s"
+#: Seconds that a pool process takes at its end for the spans that have not arrived.
+_STOP_TRACES = 1.0
 
 
 def main() -> int:
@@ -37,9 +48,10 @@ def main() -> int:
         return checkup.main(os.environ)
     try:
         settings = WorkerSettings.from_env(os.environ)
-        _log_to_stderr(settings.log_level)
+        traces = Tracing.from_env("baton-worker", os.environ)
+        shown = _log_to_stderr(settings)
         hide_this_process()
-        tools = _tools(settings)
+        tools = _tools(settings, shown, traces)
     except (SettingsError, SandboxFailed) as error:
         sys.stderr.write(f"baton worker: {error}\n")
         return 2
@@ -50,6 +62,9 @@ def main() -> int:
     app = create_celery(settings)
     # What is there before the first build stays: it need not be searched for garbage after each.
     worker_process_init.connect(lambda **_: gc.freeze(), weak=False)
+    # In each pool process, as threads do not live through a fork.
+    worker_process_init.connect(lambda **_: traces.start(), weak=False)
+    worker_process_shutdown.connect(lambda **_: traces.stop(_STOP_TRACES), weak=False)
     worker_shutting_down.connect(lambda **_: tools.shutdown.begin(), weak=False)
     register(app, tools, settings.seal)
     worker = app.Worker(
@@ -61,26 +76,41 @@ def main() -> int:
         without_heartbeat=True,
         quiet=True,
     )
-    logging.getLogger(__name__).info(
+    logging.getLogger("worker").info(
         "sandbox %s, %d builds at once", tools.sandbox.name, settings.worker_concurrency
     )
     worker.start()
     return int(worker.exitcode or 0)
 
 
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler()
-    handler.addFilter(BuildIdFilter())
-    handler.setFormatter(WithoutTokens(_FORMAT))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+def _log_to_stderr(settings: WorkerSettings) -> LogFormat:
+    shown = log_to_stderr(settings.log_level, settings.log_format, settings.secrets())
+    # How Celery prints what it does on a signal, to stdout and between empty lines.
+    celery.apps.worker.safe_say = partial(  # type: ignore[attr-defined]
+        _say, shown, "celery.apps.worker"
+    )
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Celery sets the root logger to WARNING, unless somebody answers this signal.
-    setup_logging.connect(lambda **_: None, weak=False)
+    setup_logging.connect(_take_billiards_lines, weak=False)
     quieten()
+    return shown
 
 
-def _tools(settings: WorkerSettings) -> Tools:
+def _take_billiards_lines(**_: object) -> None:
+    """The library of Celery's pool keeps its lines from the root logger, when it makes its own."""
+    pool = billiard.util.get_logger()
+    pool.setLevel(logging.ERROR)
+    pool.propagate = True
+
+
+def _say(shown: LogFormat, name: str, words: str, *_: object) -> None:
+    """Celery silences loggers in signal handlers, and a buffered stream may be in use."""
+    with suppress(OSError):  # nobody reads it any more
+        os.write(2, f"{shown.line(name, words)}\n".encode())
+
+
+def _tools(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Tools:
     proof_key = settings.proof_key
 
     def connect(build_id: str, token: str) -> RunApi:
@@ -98,7 +128,8 @@ def _tools(settings: WorkerSettings) -> Tools:
         worker_name=settings.worker_name,
         network=settings.sandbox_network,
         room=RoomLimits(disk_bytes=settings.sandbox_disk, files=settings.sandbox_files),
-        shutdown=Shutdown(settings.shutdown_grace),
+        shutdown=Shutdown(settings.shutdown_grace, partial(_say, shown, "worker.shutdown")),
+        traces=traces,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from app.contract import dpop, paths
+from app.contract import dpop, paths, tracing
 from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.runs import (
     LEASE_HEADER,
@@ -153,9 +153,13 @@ class RunApi:
     def renew(self, progress: Progress | None) -> Directive:
         """A heartbeat, or with `progress` the steps so far; once. Raises `Noise`."""
         if progress is None:
-            return self._once("POST", paths.HEARTBEAT, Directive)
+            return self._once("POST", paths.HEARTBEAT, Directive, traced=False)
         return self._once(
-            "PUT", paths.BUILD, Directive, content=progress.model_dump_json().encode()
+            "PUT",
+            paths.BUILD,
+            Directive,
+            content=progress.model_dump_json().encode(),
+            traced=False,
         )
 
     def append_log(self, offset: int, data: bytes) -> Appended:
@@ -169,6 +173,7 @@ class RunApi:
                 "Content-Range": f"bytes {offset}-{offset + len(data) - 1}/*",
                 "Content-Type": "application/octet-stream",
             },
+            traced=False,
         )
 
     def hand_back(self, *, deadline: float) -> None:
@@ -213,13 +218,20 @@ class RunApi:
         *,
         content: bytes = b"",
         headers: dict[str, str] | None = None,
+        traced: bool = True,
     ) -> M:
+        """Once. Without `traced`, the API makes no span of it: there are too many such calls."""
         try:
             with self._http.stream(
                 method,
                 paths.of(path, self._build_id),
                 content=content,
-                headers={"Content-Type": "application/json", **self._lease, **(headers or {})},
+                headers={
+                    "Content-Type": "application/json",
+                    **tracing.carrier(recorded=traced),
+                    **self._lease,
+                    **(headers or {}),
+                },
             ) as answer:
                 body = _read(answer)
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:

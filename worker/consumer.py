@@ -14,6 +14,7 @@ from celery.worker.consumer import Consumer
 from kombu import Message
 
 from app.contract import queue as wire
+from worker.request import named
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class BuildConsumer(Consumer):
             why = refusal(message.headers, message.content_type)
             if why is None:
                 try:
-                    handle(message)
+                    with named(message):
+                        handle(message)
                 except _MISSHAPEN as error:
                     why = type(error).__name__
             if why is not None:

@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from app.contract.log_context import here
+
 log = logging.getLogger(__name__)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -112,7 +114,7 @@ class Gate:
         """Take sockets that listen, one for each of `ports`; they are the gate's from now on."""
         for listener, serve in zip(listeners, (self._socks, self._direct), strict=False):
             self._keep(listener)
-            threading.Thread(target=self._accept, args=(listener, serve), daemon=True).start()
+            threading.Thread(target=here(self._accept), args=(listener, serve), daemon=True).start()
 
     def close(self) -> None:
         with self._lock:
@@ -144,7 +146,9 @@ class Gate:
             except OSError:  # closed
                 return
             if self._keep(client):
-                threading.Thread(target=self._serve, args=(client, serve), daemon=True).start()
+                threading.Thread(
+                    target=here(self._serve), args=(client, serve), daemon=True
+                ).start()
 
     def _serve(
         self, client: socket.socket, serve: Callable[[socket.socket], socket.socket | None]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from app.contract.log_context import here
 from app.contract.runs import Directive, Progress
 from worker.api_client import Noise, RunApi
 from worker.errors import LeaseLost
@@ -59,7 +60,7 @@ class Heartbeat:
         self._progress = progress
         self._changed = threading.Event()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=here(self._run), name="heartbeat", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

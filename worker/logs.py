@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable
 from typing import IO, Final
 
+from app.contract.log_context import here
 from app.contract.runs import MAX_LOG_CHUNK, Directive
+from app.contract.tracing import OFF, Tracing
 from worker.api_client import LogIsFull, Noise, RunApi, SendFrom
 from worker.errors import LeaseLost, ReportImpossible
 
 log = logging.getLogger(__name__)
 
-#: Seconds that output may wait for more of it before it is sent.
-_LINGER: Final = 0.15
+#: Seconds between sending and sending again; what is printed after a pause is sent at once.
+LINGER: Final = 0.1
 #: Seconds between tries while the API gives no verdict.
 _PAUSES: Final = (0.25, 5.0)
 
@@ -119,6 +121,7 @@ class LogShipper:
         offset: int,
         heard: Callable[[Directive], None],
         lost: Callable[[LeaseLost], None],
+        traces: Tracing = OFF,
     ) -> None:
         """`offset`: where in the build's log this attempt begins; `heard` and `lost` are told."""
         self._spool = spool
@@ -126,11 +129,15 @@ class LogShipper:
         self._offset = offset
         self._heard = heard
         self._lost = lost
+        self._traces = traces
+        self._pieces = 0
+        self._failures = 0
         self._condition = threading.Condition()
         self._sent = 0
+        self._sent_at = 0.0
         self._full = False
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread = threading.Thread(target=here(self._traced), name="log", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -167,6 +174,20 @@ class LogShipper:
         self._spool.wake()
         self._thread.join()
 
+    def _traced(self) -> None:
+        """One span for all of the log: one for each of its pieces would bury the build's."""
+        with self._traces.span("ship_log") as span:
+            try:
+                self._run()
+            finally:
+                span.set_attributes(
+                    {
+                        "baton.log.bytes": self._sent,
+                        "baton.log.pieces": self._pieces,
+                        "baton.log.failures": self._failures,
+                    }
+                )
+
     def _run(self) -> None:
         least, most = _PAUSES
         pause = least
@@ -176,6 +197,7 @@ class LogShipper:
                 pause = least
             except Noise as noise:
                 log.warning("the log waits: %s", noise)
+                self._failures += 1
                 self._pause(max(pause, noise.retry_after))
                 pause = min(2 * pause, most)
             except LeaseLost as error:
@@ -192,8 +214,10 @@ class LogShipper:
         size = self._spool.wait_for_more(self._spool.size if self._full else sent, 1.0)
         if self._stopped or self._full or sent != self._sent or size <= sent:
             return
-        if size - sent < MAX_LOG_CHUNK:
-            self._spool.wait_for_more(sent + MAX_LOG_CHUNK - 1, _LINGER)
+        linger = self._sent_at + LINGER - time.monotonic()
+        if linger > 0 and size - sent < MAX_LOG_CHUNK:
+            self._spool.wait_for_more(sent + MAX_LOG_CHUNK - 1, linger)
+        self._sent_at = time.monotonic()
         try:
             answer = self._api.append_log(
                 self._offset + sent, self._spool.read(sent, MAX_LOG_CHUNK)
@@ -206,6 +230,7 @@ class LogShipper:
             log.warning("the API takes no more log")
             self._moved(error.end, full=True)
         else:
+            self._pieces += 1
             self._heard(answer)
             self._moved(answer.end)
             if self._sent <= sent:
@@ -243,7 +268,7 @@ class OutputPump:
         self._fd = fd
         self._spool = spool
         self.tail = b""
-        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+        self._thread = threading.Thread(target=here(self._run), name="output", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

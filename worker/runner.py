@@ -5,12 +5,13 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Final
 
+from app.contract import tracing
+from app.contract.log_context import bind
 from app.contract.runs import (
     MAX_TEXT,
     Claim,
@@ -22,8 +23,10 @@ from app.contract.runs import (
 )
 from app.contract.spec import Step
 from app.contract.status import Reason, Status, StepStatus
+from app.contract.tracing import Kind
 from worker.api_client import RunApi, SendFrom
-from worker.checkout import Checkout, without_credentials
+from worker.checkout import without_credentials
+from worker.environment import PATH, environment
 from worker.errors import (
     BuildEnded,
     Cancelled,
@@ -38,9 +41,11 @@ from worker.errors import (
 )
 from worker.heartbeat import Heartbeat, Orders
 from worker.logs import LogShipper, LogSpool, OutputPump
-from worker.room import Room, RoomLimits
-from worker.sandbox import Command, Process, Sandbox, Workspace
+from worker.room import Room
+from worker.sandbox import Command, Process, Workspace
 from worker.shutdown import Shutdown
+from worker.spans import describe_end, describe_step, step_title
+from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 
@@ -59,40 +64,38 @@ _AGAIN: Final = 0.2
 #: Seconds at the end of the report window that are the result's alone, a quarter of it at most.
 _LAST_WORDS: Final = 60.0
 _LOG_CUT: Final = "the end of the log could not be delivered"
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tools:
-    """What runs builds in this process; made once."""
+def run_build(
+    tools: Tools, build_id: str, token: str, trace: Mapping[str, str] | None = None
+) -> None:
+    """Claim, build, report. What goes wrong is on the build's record, or is the watch's to find.
 
-    connect: Callable[[str, str], RunApi]  #: to the API, for a build's id, with its token
-    sandbox: Sandbox
-    checkout: Checkout
-    worker_name: str
-    network: bool  #: whether steps may use the network
-    room: RoomLimits
-    shutdown: Shutdown
-
-
-def run_build(tools: Tools, build_id: str, token: str) -> None:
-    """Claim, build, report. What goes wrong is on the build's record, or is the watch's to find."""
+    `trace` has the headers by which the API's trace goes on here.
+    """
+    worker = f"{tools.worker_name}:{os.getpid()}"
+    attributes = {tracing.BUILD: build_id, "baton.worker": worker}
     with (
+        tools.traces.span(
+            "run_build", kind=Kind.CONSUMER, parent=trace, attributes=attributes
+        ) as span,
         # Before the claim: a worker whose disk is full must not take builds.
         tempfile.TemporaryFile() as spool,
         closing(tools.connect(build_id, token)) as api,
     ):
-        request = ClaimRequest(
-            nonce=secrets.token_urlsafe(24), worker=f"{tools.worker_name}:{os.getpid()}"
-        )
+        request = ClaimRequest(nonce=secrets.token_urlsafe(24), worker=worker)
         try:
-            claim = _claim(api, request, tools.shutdown)
+            with tools.traces.span("claim", kind=Kind.CLIENT):
+                claim = _claim(api, request, tools.shutdown)
         except LeaseLost as error:
             log.info("not ours to run: %s", error)
             return
         except ReportImpossible as error:
             log.warning("not claimed: %s", error)
+            tracing.failed(span, type(error).__name__)
             return
+        bind(attempt=claim.attempt)
+        span.set_attribute(tracing.ATTEMPT, claim.attempt)
         log.info("claimed, attempt %d", claim.attempt)
         with closing(Run(tools, api, claim, spool)) as run:
             run.to_the_end()
@@ -114,6 +117,7 @@ class Run:
 
     def __init__(self, tools: Tools, api: RunApi, claim: Claim, spool: IO[bytes]) -> None:
         self._tools = tools
+        self._traces = tools.traces
         self._api = api
         self._claim = claim
         self._deadline = time.monotonic() + claim.timeout
@@ -129,6 +133,7 @@ class Run:
             offset=claim.log_offset,
             heard=self._orders.heard,
             lost=self._orders.lose,
+            traces=tools.traces,
         )
         self._heartbeat = Heartbeat(
             api=api,
@@ -146,16 +151,20 @@ class Run:
 
     def to_the_end(self) -> None:
         try:
-            ended = self._outcome()
-            self._report(*ended)
+            status, reason, message = self._outcome()
+            describe_end(status, reason)
+            with self._traces.span("report", kind=Kind.CLIENT):
+                self._report(status, reason, message)
         except ShuttingDown:
             self._hand_back()
         except LeaseLost as error:
             log.warning("the build is not ours any more: %s", error)
+            tracing.failed(tracing.current(), type(error).__name__)
         except ReportImpossible as error:
             log.error("the result could not be delivered: %s", error)  # noqa: TRY400  no traceback
+            tracing.failed(tracing.current(), type(error).__name__)
         else:
-            log.info("ended: %s", ended[0])
+            log.info("ended: %s", status)
 
     # ── building ──────────────────────────────────────────────────────────────────────────────
 
@@ -171,9 +180,10 @@ class Run:
         except (BuildEnded, SandboxFailed) as error:
             self._note(str(error))
             return (*outcome(error), str(error))
-        except Exception:
+        except Exception as error:
             # A door: whatever it is, the build ends, and its user hears that it was not theirs.
             log.exception("the worker failed")
+            tracing.record(error)
             return Status.ERRORED, Reason.WORKER_FAILED, "the worker met an error of its own"
         return Status.SUCCEEDED, None, None
 
@@ -183,16 +193,18 @@ class Run:
             if claim.spec.source is not None:
                 shown = without_credentials(claim.spec.source.git)
                 self._say(f"==> checkout {shown}")
-                self._commit = self._tools.checkout.run(
-                    claim.spec.source,
-                    workspace,
-                    PATH,
-                    lambda c: self._execute(c, workspace),
-                    isolates=self._tools.sandbox.isolates,
-                )
+                with self._traces.span("checkout"):
+                    self._commit = self._tools.checkout.run(
+                        claim.spec.source,
+                        workspace,
+                        PATH,
+                        lambda c: self._execute(c, workspace),
+                        isolates=self._tools.sandbox.isolates,
+                    )
                 self._heartbeat.tell()
             for index, step in enumerate(claim.spec.steps):
-                self._step(index, step, workspace)
+                with self._traces.span(step_title(index + 1, step)):
+                    self._step(index, step, workspace)
 
     @contextmanager
     def _workspace(self, name: str) -> Iterator[Workspace]:
@@ -207,19 +219,20 @@ class Run:
                 log.error("a workspace is left over: %s", error)  # noqa: TRY400  no traceback
 
     def _step(self, index: int, step: Step, workspace: Workspace) -> None:
+        claim = self._claim
         self._say(f"==> {step.name}")
         self._update(
             index,
             status=StepStatus.RUNNING,
             started_at=datetime.now(UTC),
-            log_offset=self._claim.log_offset + self._spool.size,
+            log_offset=claim.log_offset + self._spool.size,
         )
         status, exit_code = StepStatus.CANCELLED, None
         try:
             command = Command(
                 argv=("/bin/sh", "-e"),
                 script=step.run,
-                env=self._environment(step, workspace),
+                env=environment(claim, step, workspace, self._commit),
                 cwd=workspace.source,
                 network=self._tools.network,
             )
@@ -233,28 +246,9 @@ class Run:
             raise
         finally:
             self._update(index, status=status, exit_code=exit_code, finished_at=datetime.now(UTC))
+            describe_step(status, exit_code)
         if exit_code:
             raise StepFailed(step.name, exit_code)
-
-    def _environment(self, step: Step, workspace: Workspace) -> dict[str, str]:
-        source = self._claim.spec.source
-        return {
-            "PATH": PATH,
-            "HOME": str(workspace.home),
-            "TMPDIR": str(workspace.tmp),
-            "LANG": "C.UTF-8",
-            "USER": "build",
-            "LOGNAME": "build",
-            "SHELL": "/bin/sh",
-            **self._claim.spec.env,
-            **step.env,
-            "CI": "true",
-            "BATON": "true",
-            "BATON_BUILD_ID": self._claim.build_id,
-            "BATON_ATTEMPT": str(self._claim.attempt),
-            "BATON_COMMIT": self._commit or "",
-            "BATON_REF": (source.ref if source else None) or "",
-        }
 
     def _execute(
         self, command: Command, workspace: Workspace, step: Step | None = None
@@ -365,6 +359,7 @@ class Run:
 
     def _hand_back(self) -> None:
         """Have the build start again elsewhere at once; if nobody hears it, by its lease."""
+        tracing.failed(tracing.current(), Reason.WORKER_SHUTDOWN)
         try:
             self._api.hand_back(deadline=time.monotonic() + _HAND_BACK)
         except (LeaseLost, ReportImpossible) as error:

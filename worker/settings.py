@@ -83,6 +83,11 @@ class WorkerSettings(FromEnvironment):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much is logged; the API and the issuer read it, too."
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="How log lines look: `text`, or `json` for machines; the API and the issuer "
+        "read it, too.",
+    )
 
     sandbox: Literal["bubblewrap", "process", "auto"] = Field(
         default="auto", description="What builds run in; see docs/operations.md."

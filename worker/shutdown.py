@@ -7,6 +7,7 @@ memory that they share since their fork.
 import os
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 
@@ -14,9 +15,11 @@ from types import FrameType
 class Shutdown:
     """When builds have to be handed back; made before the pool is."""
 
-    def __init__(self, grace: float) -> None:
-        """`grace`: seconds that running builds may go on after the first signal."""
+    def __init__(self, grace: float, say: Callable[[str], None]) -> None:
+        """`grace`: seconds that running builds may go on after the first signal; `say` logs a
+        sentence, in a signal handler, too."""
         self._grace = grace
+        self._say = say
         # A moment of the monotonic clock, which is the same for all processes; 0 for "not yet".
         self._at = RawValue("d", 0.0)
 
@@ -24,7 +27,7 @@ class Shutdown:
         """The worker was told to stop: take no new build, and end the running ones in time."""
         self._at.value = time.monotonic() + self._grace
         signal.signal(signal.SIGTERM, self._kill)
-        _say(f"stopping: running builds are handed back in {self._grace:g} s")
+        self._say(f"stopping: running builds are handed back in {self._grace:g} s")
 
     @property
     def begun(self) -> bool:
@@ -37,10 +40,7 @@ class Shutdown:
 
     def _kill(self, _: int, __: FrameType | None) -> None:
         """The pool's processes die with this one, and the builds with them."""
-        _say("told to stop twice: ending at once; the builds start again when their leases run out")
+        self._say(
+            "told to stop twice: ending at once; the builds start again when their leases run out"
+        )
         os._exit(128 + signal.SIGTERM)
-
-
-def _say(words: str) -> None:
-    """Celery silences loggers in signal handlers, and a buffered stream may be in use."""
-    os.write(2, f"baton worker: {words}\n".encode())

@@ -3,15 +3,17 @@
 import gc
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final, TypeGuard
 
 from celery import Celery, Task
+from celery.signals import task_postrun, task_prerun
 
-from app.contract import queue as wire
+from app.contract import queue as wire, tracing
+from app.contract.log_context import begin
 from app.contract.sealing import Seal, Unsealable
-from worker.runner import Tools, run_build
+from worker.request import BuildRequest
+from worker.runner import run_build
+from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 
@@ -20,32 +22,17 @@ log = logging.getLogger(__name__)
 _BUILD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
 _LONGEST_TOKEN: Final = 16 * 1024  #: characters; header lines end there in most servers
-
-#: One build runs at a time in a pool process; its threads log for it, too.
-_current: Final = ["-"]
-
-
-class BuildIdFilter(logging.Filter):
-    """Puts the id of the build that this process runs on every log line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.build_id = _current[0]
-        return True
-
-
-@contextmanager
-def _running(build_id: str) -> Iterator[None]:
-    _current[0] = build_id
-    try:
-        yield
-    finally:
-        _current[0] = "-"
+#: Seconds that a slot waits for its last spans to arrive before it takes the next build.
+_FLUSH: Final = 0.2
 
 
 def register(app: Celery, tools: Tools, seal: Seal | None) -> None:
     """Teach `app` the task that runs a build with `tools`; `seal` opens the tokens of messages."""
+    # Around all that Celery says of the task in the process that runs it.
+    task_prerun.connect(_begun, weak=False)
+    task_postrun.connect(_ended, weak=False)
 
-    @app.task(name=wire.RUN_BUILD, bind=True, max_retries=0)
+    @app.task(name=wire.RUN_BUILD, bind=True, max_retries=0, Request=BuildRequest)
     def run(
         self: Task[..., None],
         build_id: object = None,
@@ -55,32 +42,43 @@ def register(app: Celery, tools: Tools, seal: Seal | None) -> None:
         if not isinstance(build_id, str) or not _BUILD_ID.match(build_id):
             log.error("a message without a build's id; dropped")
             return
-        with _running(build_id):
-            if more or other:
-                log.warning("unknown arguments ignored: %d", len(more) + len(other))
-            token = (self.request.headers or {}).get(wire.TOKEN_HEADER)
-            if seal is not None and isinstance(token, str):
-                try:
-                    token = seal.open(token, purpose=build_id)
-                except Unsealable as error:
-                    log.error(  # noqa: TRY400  no traceback
-                        "a message whose token cannot be opened (%s); dropped: BATON_MESSAGE_KEYS "
-                        "must hold the API's first key",
-                        error,
-                    )
-                    return
-            if not _is_token(token):
-                log.error("a message without a token; dropped")
-                return
+        headers = self.request.headers or {}
+        if more or other:
+            log.warning("unknown arguments ignored: %d", len(more) + len(other))
+        token = headers.get(wire.TOKEN_HEADER)
+        if seal is not None and isinstance(token, str):
             try:
-                run_build(tools, build_id, token)
-            except Exception:
-                # A door: Celery would log the exception with the message's arguments.
-                log.exception("the run failed; the API will find that out by its lease")
-            finally:
-                # A build's leftovers refer to one another; Python would let them pile up to a
-                # quarter of all memory before it looks.
-                gc.collect()
+                token = seal.open(token, purpose=build_id)
+            except Unsealable as error:
+                log.error(  # noqa: TRY400  no traceback
+                    "a message whose token cannot be opened (%s); dropped: BATON_MESSAGE_KEYS "
+                    "must hold the API's first key",
+                    error,
+                )
+                return
+        if not _is_token(token):
+            log.error("a message without a token; dropped")
+            return
+        try:
+            run_build(tools, build_id, token, tracing.carried(headers))
+        except Exception:
+            # A door: Celery would log the exception with the message's arguments.
+            log.exception("the run failed; the API will find that out by its lease")
+        finally:
+            # A build's leftovers refer to one another; Python would let them pile up to a
+            # quarter of all memory before it looks.
+            gc.collect()
+            # A worker that is killed later takes little of this build's trace with it.
+            tools.traces.flush(_FLUSH)
+
+
+def _begun(args: tuple[object, ...] = (), **_: Any) -> None:  # noqa: ANN401  Celery's
+    build_id = args[0] if args else None
+    begin(**({"build_id": build_id} if isinstance(build_id, str) else {}))
+
+
+def _ended(**_: Any) -> None:  # noqa: ANN401
+    begin()
 
 
 def _is_token(value: object) -> TypeGuard[str]:

@@ -10,9 +10,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.api.door import ROUTE
 from app.api.parts import parts
 from app.api.problems import ApiError, as_api_error
 from app.builds.model import Credential
+from app.contract import tracing
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
 
@@ -89,13 +91,13 @@ def routes(operations: Sequence[Operation]) -> list[Route]:
 
 
 def _route(path: str, methods: dict[str, Endpoint]) -> Route:
-    route = Route(path, _door(path, methods))
-    route.methods = None  # every method reaches the door, which knows what the path takes
+    route = Route(path, _answering(path, methods))
+    route.methods = None  # every method reaches the endpoint, which knows what the path takes
     return route
 
 
-def _door(path: str, methods: dict[str, Endpoint]) -> Endpoint:
-    """The door: every error becomes an answer here, the unforeseen ones too, and is counted."""
+def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
+    """A door: every error becomes an answer here, the unforeseen ones too, and is counted."""
     allowed = ", ".join(sorted(methods))
 
     async def not_allowed(request: Request) -> Response:
@@ -112,6 +114,7 @@ def _door(path: str, methods: dict[str, Endpoint]) -> Endpoint:
         return response
 
     async def answer(request: Request) -> Response:
+        request.scope[ROUTE] = path
         try:
             response = await methods.get(request.method, not_allowed)(request)
         except ClientDisconnect:
@@ -120,6 +123,7 @@ def _door(path: str, methods: dict[str, Endpoint]) -> Endpoint:
             problem = as_api_error(error)
             if problem is None:
                 log.exception("%s %s failed", request.method, request.scope["path"])
+                tracing.record(error)
                 problem = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
             response = parts(request).problems.response(problem, request)
         parts(request).limits.tell(request, response)

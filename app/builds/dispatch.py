@@ -15,11 +15,14 @@ from typing import Final, Protocol
 
 from app.builds.changes import Bell
 from app.builds.errors import MintFailed, QueueUnavailable, SameToken, StoreUnavailable
-from app.builds.model import Ticket, Timers, log_context
+from app.builds.model import Ticket, Timers
 from app.builds.queue import BuildQueue
 from app.builds.store import BuildStore
 from app.builds.store.answers import Taken
+from app.contract import tracing
+from app.contract.log_context import begin
 from app.contract.status import Reason
+from app.contract.tracing import OFF, Span, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ class Dispatcher:
         timers: Callable[[float], Timers],
         rules: DispatchRules,
         work: Bell,
+        traces: Tracing = OFF,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -74,6 +78,7 @@ class Dispatcher:
         self._timers = timers
         self._rules = rules
         self._work = work
+        self._traces = traces
         self._failures = 0
         self._pause_until = 0.0
 
@@ -126,16 +131,26 @@ class Dispatcher:
             return None
 
     async def _dispatch(self, taken: Taken) -> None:
-        try:
-            await self._send(taken)
-        except StoreUnavailable as error:
-            log.warning("dispatch cut off: %s", error, extra=log_context(taken.build_id))
-        except Exception:
-            # A door: one build's surprise must not end the dispatch of all. The watch has it.
-            log.exception("dispatch failed", extra=log_context(taken.build_id))
-            self._failed(None)
+        """One attempt, in a task of its own: part of the trace that the build was submitted in."""
+        attempt = taken.attempt + 1
+        begin(build_id=taken.build_id, attempt=attempt)
+        with self._traces.span(
+            "dispatch",
+            parent=tracing.read(taken.trace),
+            attributes={tracing.BUILD: taken.build_id, tracing.ATTEMPT: attempt},
+        ) as span:
+            try:
+                await self._send(taken, span)
+            except StoreUnavailable as error:
+                log.warning("dispatch cut off: %s", error)
+                tracing.failed(span, type(error).__name__)
+            except Exception as error:
+                # A door: one build's surprise must not end the dispatch of all. The watch has it.
+                log.exception("dispatch failed")
+                tracing.record(error)
+                self._failed(None)
 
-    async def _send(self, taken: Taken) -> None:
+    async def _send(self, taken: Taken, span: Span) -> None:
         timers = self._timers(taken.timeout)
         try:
             ticket = await self._mint(
@@ -143,6 +158,7 @@ class Dispatcher:
             )
             self._check_lifetime(ticket, timers)
         except MintFailed as error:
+            tracing.failed(span, error.reason)
             await self._refused(taken, error)
             return
         try:
@@ -156,10 +172,11 @@ class Dispatcher:
         try:
             await self._queue.send(taken.build_id, ticket.token, timers)
         except QueueUnavailable as error:
+            tracing.failed(span, Reason.BROKER_UNAVAILABLE)
             await self._put_back(taken, Reason.BROKER_UNAVAILABLE, str(error), self._failed(None))
             return
         self._failures = 0
-        log.info("dispatched", extra=log_context(taken.build_id, attempt=taken.attempt + 1))
+        log.info("dispatched")
 
     async def _record(self, taken: Taken, ticket: Ticket, timers: Timers) -> bool:
         """Put the attempt on record; False when it is not wanted any more.
@@ -196,7 +213,7 @@ class Dispatcher:
 
     async def _refused(self, taken: Taken, error: MintFailed) -> None:
         if error.final:
-            log.warning("given up: %s", error, extra=log_context(taken.build_id))
+            log.warning("given up: %s", error, extra={"reason": error.reason})
             await self._store.give_up(taken, reason=error.reason, message=str(error))
             return
         if error.others_too:
@@ -210,7 +227,7 @@ class Dispatcher:
             "not dispatched, trying again in %.0f s: %s",
             delay,
             message,
-            extra=log_context(taken.build_id, reason=reason),
+            extra={"reason": reason},
         )
         await self._store.put_back(taken, delay=delay, reason=reason, message=message)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 from pydantic import TypeAdapter
 
@@ -103,8 +103,3 @@ class Timers(Protocol):
     def token_lifetime(self) -> float: ...
     @property
     def hard_limit(self) -> float: ...
-
-
-def log_context(build_id: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401  whatever a log takes
-    """What every log line about a build carries."""
-    return {"build_id": build_id, **more}

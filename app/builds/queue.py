@@ -15,7 +15,8 @@ from kombu.exceptions import OperationalError
 
 from app.builds.errors import QueueUnavailable
 from app.builds.model import Timers
-from app.contract import queue as wire
+from app.contract import queue as wire, tracing
+from app.contract.log_context import here
 from app.contract.sealing import Seal
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class CeleryQueue:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_SEND_TIMEOUT):
-                await loop.run_in_executor(threads, call, *args)
+                await loop.run_in_executor(threads, here(call), *args)
         except self._errors as error:
             cause = error.__cause__ or error
             log.warning("the broker: %s", cause or type(cause).__name__)
@@ -159,7 +160,7 @@ class CeleryQueue:
         self._celery.send_task(
             wire.RUN_BUILD,
             args=[build_id],
-            headers={wire.TOKEN_HEADER: sealed},
+            headers={wire.TOKEN_HEADER: sealed, **tracing.carrier()},
             queue=wire.QUEUE,
             expires=timers.message_expires,
             time_limit=math.ceil(timers.hard_limit),

@@ -13,6 +13,7 @@ from app.builds.log import LogReader
 from app.builds.model import NOTHING_KEPT, Credential, Kept
 from app.builds.store import BuildStore
 from app.builds.store.answers import Finish
+from app.contract import log_context, tracing
 from app.contract.builds import BuildPage, BuildView, LogView
 from app.contract.runs import Appended, Claim, ClaimRequest, Directive, Progress, Result
 from app.contract.spec import DEFAULT_TIMEOUT, BuildSpec
@@ -75,8 +76,10 @@ class BuildService:
         if keep and idempotency:  # what is kept costs the provider work: not for a repeat
             before = await self._store.submitted(owner, idempotency)
             if before is not None:
+                log_context.bind(build_id=before)
                 return await self.show(owner, before)
         build_id = self._ids.new()
+        log_context.bind(build_id=build_id)
         kept = NOTHING_KEPT
         if keep:
             await self._store.check_room(owner, self._rules.user_queue)
@@ -91,9 +94,11 @@ class BuildService:
             idempotency=idempotency,
             idempotency_ttl=self._rules.idempotency_ttl,
             queue_limit=self._rules.user_queue,
+            trace=tracing.written(),
             kept=kept,
         )
         if created is None:
+            log_context.bind(build_id=build_id)
             return await self.show(owner, build_id)
         return BuildView(
             id=build_id,

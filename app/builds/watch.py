@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 
 from app.builds.errors import StoreUnavailable
-from app.builds.model import log_context
 from app.builds.store import BuildStore
+from app.contract.log_context import bound
 
 log = logging.getLogger(__name__)
 
@@ -67,4 +67,5 @@ class Watch:
             log.warning("the watch waits: it comes late, and workers may not have been heard")
             self._hold_off()
         for what, build_id in expired.done:
-            log.warning("overdue: %s", what, extra=log_context(build_id))
+            with bound(build_id=build_id):
+                log.warning("overdue: %s", what)

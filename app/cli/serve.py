@@ -13,8 +13,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from app.cli.http_protocol import bounded
-from app.cli.log_format import LogFormat
 from app.cli.privacy import forbid_inspection
+from app.contract.environment import FromEnvironment
+from app.contract.log_format import Style, log_to_stderr
+from app.contract.tracing import Tracing
 from app.issuer_settings import IssuerSettings
 from app.main import create_app, create_issuer
 from app.settings import Settings, SettingsError
@@ -40,24 +42,34 @@ log_level = click.option(
     show_default=True,
     show_envvar=True,
 )
+log_format = click.option(
+    "--log-format",
+    envvar="BATON_LOG_FORMAT",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    show_envvar=True,
+)
 access_log = click.option("--access-log", is_flag=True, help="One line for each request.")
 
 
 @click.command("api", short_help="Run the API.")
 @log_level
+@log_format
 @access_log
-def api_command(log_level: str, access_log: bool) -> None:
+def api_command(log_level: str, log_format: Style, access_log: bool) -> None:
     """Run the API, with dispatch and watch, until it is told to stop.
 
     Its settings are BATON_* variables; a wrong or missing one stops the start.
     """
     settings = Settings.from_env(os.environ)
+    traces = Tracing.from_env("baton-api", os.environ)
     _allow_open_files(settings.max_connections)
+    _log(settings, log_level, log_format)
     _serve(
-        create_app(settings),
+        create_app(settings, traces),
         settings.host,
         settings.port,
-        level=log_level,
         access_log=access_log,
         max_connections=settings.max_connections,
         trusted_proxies=settings.trusted_proxies,
@@ -66,15 +78,17 @@ def api_command(log_level: str, access_log: bool) -> None:
 
 @click.command("issuer", short_help="Run the embedded issuer (development).")
 @log_level
+@log_format
 @access_log
-def issuer_command(log_level: str, access_log: bool) -> None:
+def issuer_command(log_level: str, log_format: Style, access_log: bool) -> None:
     """Run the embedded OAuth issuer, which stands in for Auth0 on a laptop.
 
     It asks for no password. Never let it be reached by others.
     """
     settings = IssuerSettings.from_env(os.environ)
+    _log(settings, log_level, log_format)
     app = create_issuer(settings)
-    _serve(app, settings.issuer_host, settings.issuer_port, level=log_level, access_log=access_log)
+    _serve(app, settings.issuer_host, settings.issuer_port, access_log=access_log)
 
 
 @click.command("worker", short_help="Run a worker.")
@@ -101,22 +115,22 @@ def _allow_open_files(max_connections: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
+def _log(settings: FromEnvironment, level: str, style: Style) -> None:
+    log_to_stderr(level, style, settings.secrets())
+    for chatty in ("httpx", "uvicorn.error"):  # each request made, each stage of the start
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
 def _serve(
     app: Starlette,
     host: str,
     port: int,
     *,
-    level: str,
     access_log: bool,
     max_connections: int = _CONNECTIONS,
     trusted_proxies: Sequence[str] = (),
 ) -> None:
     forbid_inspection()
-    handler = logging.StreamHandler()
-    handler.setFormatter(LogFormat())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    for chatty in ("httpx", "uvicorn.error"):  # each request made, each stage of the start
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
         host=host,

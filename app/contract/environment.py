@@ -7,7 +7,7 @@ secrets. Whatever is wrong or missing stops the start with a sentence that names
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -82,8 +82,27 @@ class FromEnvironment(BaseModel):
         settings.check()
         return settings
 
+    def secrets(self) -> set[str]:
+        """The words in here that must never be said: secrets, and the passwords of URLs."""
+        found: set[str] = set()
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                found |= _words_of(value.get_secret_value())
+        return found
+
     def check(self) -> None:
         """Refuse settings that are fine one by one but disagree. Raises `SettingsError`."""
+
+
+def _words_of(secret: str) -> set[str]:
+    if "://" not in secret:
+        return {secret, *secret.replace(",", " ").split()}
+    try:
+        password = urlsplit(secret).password or ""
+    except ValueError:
+        return {secret}
+    return {password, unquote(password)}
 
 
 def seal_with(keys: SecretStr | None, *, development: bool) -> Seal | None:

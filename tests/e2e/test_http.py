@@ -139,7 +139,8 @@ def test_the_spa_may_call_and_read_what_it_needs(ann: User) -> None:
         headers={
             "Origin": SPA,
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
+            "Access-Control-Request-Headers": "authorization,content-type,idempotency-key,"
+            "traceparent,tracestate",
         },
     )
     assert asked.status_code == 200
@@ -158,7 +159,7 @@ def test_the_openapi_document_is_valid_and_whole(ann: User) -> None:
     assert document["openapi"] == "3.1.0"
     calls = {(m.upper(), path) for path, item in document["paths"].items() for m in item}
     assert ("PATCH", "/builds/{build_id}/log") in calls
-    assert len(calls) == 17
+    assert len(calls) == 19
     append = document["paths"]["/builds/{build_id}/log"]["patch"]
     required = {each["name"] for each in append["parameters"] if each["required"]}
     assert required == {"build_id", "Baton-Lease", "Content-Range"}

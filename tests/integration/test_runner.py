@@ -31,9 +31,10 @@ from worker.checkout import Checkout
 from worker.errors import SandboxFailed
 from worker.gate import Places
 from worker.room import RoomLimits
-from worker.runner import Tools, run_build
+from worker.runner import run_build
 from worker.sandbox import Command, Process, Sandbox, Workspace
 from worker.shutdown import Shutdown
+from worker.tools import Tools
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def run(url: str, sandbox: Sandbox) -> None:
         worker_name="test",
         network=False,
         room=RoomLimits(disk_bytes=1 << 30, files=10_000),
-        shutdown=Shutdown(60),
+        shutdown=Shutdown(60, print),
     )
     run_build(tools, BUILD, TOKEN)
 

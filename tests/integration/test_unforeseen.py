@@ -1,6 +1,7 @@
 """A failure outside of every endpoint: in something that stands before them, say."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -11,20 +12,32 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from app.contract.sealing import new_key
+from app.contract.tracing import Tracing
 from app.main import create_app
 from app.settings import Settings
 from tests.authority import AUDIENCE, Authority
+from tests.collector import Collector, collecting
 from tests.redis_process import RedisProcess
 from tests.serving import serve
 from tests.waiting import wait_until
 
+TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
+
 
 async def fails(_: Request) -> NoReturn:
-    raise RuntimeError("the secret reason")
+    raise RuntimeError(f"the secret reason: Bearer {TOKEN}")
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        yield collector
+
+
+@pytest.fixture
+def url(tmp_path: Path, collector: Collector) -> Iterator[str]:
+    assert collector.url
     with RedisProcess(tmp_path) as redis, Authority() as authority:
         settings = Settings.from_env(
             {
@@ -36,7 +49,7 @@ def url(tmp_path: Path) -> Iterator[str]:
                 "BATON_API_URL": "https://example.com",
             }
         )
-        app = create_app(settings)
+        app = create_app(settings, Tracing.from_env("baton-api", os.environ))
         app.router.routes.append(Route("/fails", fails))
         with serve(app) as url:
             yield url
@@ -55,3 +68,24 @@ def test_it_is_answered_like_any_other_and_logged(
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert answer.headers["strict-transport-security"].startswith("max-age=")
     assert "secret" not in answer.text
+
+
+def test_it_is_on_its_span_with_its_traceback(url: str, collector: Collector) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    httpx.get(f"{url}/fails", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    [span] = collector.wait_for(trace, "GET")
+    assert span.failed and span.attributes["error.type"] == "RuntimeError"
+    [(name, event)] = span.events
+    assert (name, event["exception.type"]) == ("exception", "RuntimeError")
+    assert event["exception.message"] == "the secret reason: Bearer [token]"
+    assert "in fails" in event["exception.stacktrace"]
+    assert TOKEN.encode() not in b"".join(collector.bodies)
+
+
+def test_two_parents_are_none(url: str, collector: Collector) -> None:
+    """W3C Trace Context §3.2: `traceparent` comes once, or not at all."""
+    parents = [f"00-{letter * 32}-{letter * 16}-01" for letter in "ab"]
+    httpx.get(f"{url}/fails", headers=[("traceparent", each) for each in parents])
+    wait_until("the span has come", lambda: collector.spans)
+    [span] = collector.spans
+    assert span.parent == "" and span.trace not in {"a" * 32, "b" * 32}

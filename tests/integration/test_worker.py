@@ -354,8 +354,9 @@ def test_arguments_of_a_newer_api_are_ignored(scene: Scene) -> None:
 def test_its_lines_name_the_build(scene: Scene) -> None:
     worker = scene.worker()
     ended(scene.send("bld_named", "true"))
-    wait_until("it says how it ended", lambda: "[bld_named]: ended: succeeded" in worker.output())
-    assert "[bld_named]: claimed, attempt 1" in worker.output()
+    named = "build_id=bld_named attempt=1"
+    wait_until("it says how it ended", lambda: f"ended: succeeded {named}" in worker.output())
+    assert f"claimed, attempt 1 {named}" in worker.output()
     assert "sandbox process, 1 builds at once" in worker.output()
 
 

@@ -21,7 +21,8 @@ LOCKED = {
 
 def test_everything_that_the_package_asks_for_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["dependencies"] + project["optional-dependencies"]["image"]
+    extras = project["optional-dependencies"]
+    asked = project["dependencies"] + extras["image"] + extras["tracing"]
     for each in map(Requirement, asked):
         version, _ = LOCKED[canonicalize_name(each.name)]
         assert each.specifier.contains(version), f"{each}: {version} is locked; run `make lock`"

@@ -1,12 +1,14 @@
 """One build, for all who follow it: its changes, and its log as it grows."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from app.builds.errors import StoreUnavailable
-from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign, left
+from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign
+from app.builds.feeds.listener import Listener
 from app.builds.store import BuildStore
 from app.builds.store.changes import ChangeReader
 
@@ -95,33 +97,37 @@ class BuildFeed(Feed):
         the store makes followers wait.
         """
         version, offset = at.version, at.offset
-        while True:
-            news, change, end = self._news, self._change, self._end or 0
-            new = change if change and change.version > version else None
-            if new and not new.build.status.final:
-                version = new.version
-                yield new
-            wait = patience
-            while with_log and offset < end and left(until) > 0:
-                piece = await self._piece(offset, end)
-                if piece is None:
-                    wait = OUTAGE
-                    break
-                offset = piece.end
-                yield piece
-            last = self._last_word(change, offset if with_log else None, until)
-            if last is Sign.COMPLETE and new:
-                yield new
-            if last:
-                yield last
-            if last or self._over:
-                return
-            if await self._quiet(news, until, wait):
-                yield Sign.QUIET
+        with self._listening(until=until, patience=patience) as listener:
+            while True:
+                listener.clear()
+                change, end = self._change, self._end or 0
+                new = change if change and change.version > version else None
+                if new and not new.build.status.final:
+                    version = new.version
+                    yield new
+                while with_log and offset < end and not listener.expired:
+                    piece = await self._piece(offset, end)
+                    if piece is None:
+                        await asyncio.sleep(OUTAGE)
+                        break
+                    offset = piece.end
+                    yield piece
+                last = self._last_word(change, offset if with_log else None, listener)
+                if last is Sign.COMPLETE and new:
+                    yield new
+                if last:
+                    yield last
+                if last or self._over:
+                    return
+                behind = with_log and offset < end
+                if not behind and not await listener.wait() and not listener.expired:
+                    yield Sign.QUIET
 
-    def _last_word(self, change: Change | None, offset: int | None, until: float) -> Sign | None:
+    def _last_word(
+        self, change: Change | None, offset: int | None, listener: Listener
+    ) -> Sign | None:
         """What ends a follower who is at `offset` of the log, or does not read it."""
-        if left(until) <= 0:
+        if listener.expired:
             return Sign.EXPIRED
         if self._gone:
             return Sign.GONE

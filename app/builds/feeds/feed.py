@@ -1,20 +1,20 @@
 """What every feed does: look when there is news, and tell all who follow.
 
-A feed holds no list of its followers and waits for none of them: each goes at its own pace, and
-finds what it missed in the feed's memory or in the store.
+A feed waits for none of its followers: each goes at its own pace, and finds what it missed in the
+feed's memory or in the store.
 """
 
-import asyncio
 import logging
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from app.builds.changes import Bell
 from app.builds.errors import NotFound, StoreUnavailable
+from app.builds.feeds.listener import Listener
 from app.contract.builds import BuildView
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Feed(ABC):
     def __init__(self, stopping: Callable[[], bool]) -> None:
         """`stopping`: whether this process is about to end, and all who follow shall go."""
         self._stopping = stopping
-        self._news = asyncio.Event()
+        self._listeners: set[Listener] = set()
         self._gone = False
         self._closed = False
         self._bell: Bell | None = None
@@ -90,8 +90,8 @@ class Feed(ABC):
         """Learn what is new; False when nothing is. Raises `StoreUnavailable`, `NotFound`."""
 
     def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        for listener in self._listeners:
+            listener.tell()
 
     @property
     def closed(self) -> bool:
@@ -102,16 +102,11 @@ class Feed(ABC):
     def _over(self) -> bool:
         return self._closed or self._stopping()
 
-    async def _quiet(self, news: asyncio.Event, until: float, patience: float) -> bool:
-        """Wait for news; True when there were none for `patience` seconds."""
-        try:
-            async with asyncio.timeout(max(0.0, min(patience, left(until)))):
-                await news.wait()
-        except TimeoutError:
-            return left(until) > 0
-        return False
-
-
-def left(until: float) -> float:
-    """Seconds until a time since 1970."""
-    return until - time.time()
+    @contextmanager
+    def _listening(self, *, until: float, patience: float) -> Iterator[Listener]:
+        with Listener(until=until, patience=patience) as listener:
+            self._listeners.add(listener)
+            try:
+                yield listener
+            finally:
+                self._listeners.discard(listener)

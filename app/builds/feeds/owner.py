@@ -1,11 +1,12 @@
 """All builds of one user, for all who follow them: which of them changed."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
 from app.builds.errors import NotFound, StoreUnavailable
-from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign, left
+from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign
 from app.builds.store import BuildStore
 from app.builds.store.changes import ChangeReader
 
@@ -46,10 +47,13 @@ class OwnerFeed(Feed):
         if len(self._changes) > _KEPT:
             self._first = self._changes.popleft().version
 
-    async def _change(self, version: int, build_id: str) -> Change | None:
-        """The build as of `version`; None when it has changed since, as it will come again."""
+    async def _change(self, version: int, found: Change | str) -> Change | None:
+        """The build that was found as of `version`, if need be by its id; None when it has changed
+        since, as it will come again."""
+        if isinstance(found, Change):
+            return found
         try:
-            build = await self._store.get(build_id)
+            build = await self._store.get(found)
         except NotFound:
             return None
         return Change(version, build.view) if build.version == version else None
@@ -63,26 +67,26 @@ class OwnerFeed(Feed):
         after each `patience` seconds without anything, and `EXPIRED` is the last word at the time
         `until` (seconds since 1970); there is none when this process is told to end.
         """
-        while True:
-            news = self._news
-            wait = patience
-            try:
-                missed = await self._after(version)
-                for seen, found in missed:
-                    change = await self._change(seen, found) if isinstance(found, str) else found
-                    version = seen
-                    if change and left(until) > 0:
-                        yield change
-                    wait = 0.0  # there may be more
-            except StoreUnavailable:
-                wait = OUTAGE
-            expired = left(until) <= 0
-            if expired:
-                yield Sign.EXPIRED
-            if expired or self._over:
-                return
-            if wait and await self._quiet(news, until, wait):
-                yield Sign.QUIET
+        with self._listening(until=until, patience=patience) as listener:
+            while True:
+                listener.clear()
+                try:
+                    missed = await self._after(version)
+                    for seen, found in missed:
+                        change = await self._change(seen, found)
+                        version = seen
+                        if change and not listener.expired:
+                            yield change
+                except StoreUnavailable:
+                    await asyncio.sleep(OUTAGE)
+                    continue
+                if listener.expired:
+                    yield Sign.EXPIRED
+                    return
+                if self._over:
+                    return
+                if not missed and not await listener.wait() and not listener.expired:
+                    yield Sign.QUIET
 
     async def _after(self, version: int) -> Sequence[tuple[int, Change | str]]:
         """Some of what came after `version`: changes where they are kept, else ids of builds.

@@ -86,19 +86,21 @@ class BuildStore:
         idempotency: tuple[str, str] | None,
         idempotency_ttl: float,
         queue_limit: int = _NO_LIMIT,
+        trace: str = "",
         kept: Kept = NOTHING_KEPT,
     ) -> tuple[str, int | None]:
         """Record a new build, and what is kept for it, and queue it.
 
-        `idempotency` is a key and the digest of the body. Returns the build's id and its creation
-        time in milliseconds, or None for the time when the key has made that build before.
+        `idempotency` is a key and the digest of the body; `trace` is for whoever takes the build.
+        Returns the build's id and its creation time in milliseconds, or None for the time when the
+        key has made that build before.
         Raises `KeyReused` when it was with another body, and `QueueFull` when `queue_limit` builds
         of the owner are queued and this one would be new.
         """
         key, digest = idempotency or ("", "")
         answer = await self._run(
             "submit", build_id, owner, spec_json, timeout, _ms(max_wait), retry_of or "",
-            key, digest, _ms(idempotency_ttl), queue_limit, _ms(kept.lasts), *kept.sealed,
+            key, digest, _ms(idempotency_ttl), queue_limit, trace, _ms(kept.lasts), *kept.sealed,
         )  # fmt: skip
         word = answer[0]
         if word == b"queue_full":
@@ -227,6 +229,7 @@ class BuildStore:
             attempt=int(answer[4]),
             take=int(answer[5]),
             failures=int(answer[6]),
+            trace=answer[7].decode(),
         )
 
     async def sent(self, taken: Taken, *, token_id: str, facts_json: str, queue_ttl: float) -> bool:

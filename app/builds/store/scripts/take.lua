@@ -12,7 +12,7 @@ while true do
     if redis.call('ZCARD', queue_key(owner)) > 0 then
       redis.call('ZADD', P .. 'turns', redis.call('INCR', P .. 'turn'), owner)
     end
-    local r = redis.call('HMGET', build_key(id), 'timeout', 'attempt', 'failures')
+    local r = redis.call('HMGET', build_key(id), 'timeout', 'attempt', 'failures', 'trace')
     if r[1] then  -- else its record is gone, and there is nothing to dispatch
       -- The number of this take fences what its dispatcher writes: a dispatcher that stalls is
       -- found by the watch, and the build may be another's by the time it goes on.
@@ -20,7 +20,7 @@ while true do
       redis.call('SADD', active_key(owner), id)
       redis.call('ZADD', P .. 'dispatched', now_ms() + hold, id)
       redis.call('HSET', build_key(id), 'phase', 'minting', 'take', take)
-      return { 'taken', id, owner, r[1], r[2] or '0', take, r[3] or '0' }
+      return { 'taken', id, owner, r[1], r[2] or '0', take, r[3] or '0', r[4] or '' }
     end
   end
 end

@@ -1,0 +1,90 @@
+"""The first and last thing that happens to a request: of which build it is, in which trace.
+
+Its log lines say the build's id, where its path has one. It has a span (OpenTelemetry's semantic
+conventions for HTTP servers), named by its route, below the caller's where the caller sent
+`traceparent`. Not so what comes every few seconds for as long as a build runs, or from machines
+that look after this one: that would bury a trace, and is only part of it.
+"""
+
+import re
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.builds.ids import PATTERN
+from app.contract import log_context, paths, tracing
+from app.contract.redaction import without_secrets
+from app.contract.tracing import Kind, Span, Tracing
+
+#: Where the router notes the route of a request, for whoever stands outside of it.
+ROUTE: Final = "baton.route"
+
+_BUILD: Final = re.compile(r"/builds/([^/]+)(?:/|\Z)")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NO_SPAN: Final = frozenset({("GET", paths.HEALTHZ), ("GET", paths.READYZ), ("GET", paths.METRICS)})
+_SERVER_ERROR: Final = 500
+
+
+class Door:
+    """ASGI middleware, to stand outside of everything else."""
+
+    def __init__(self, app: ASGIApp, traces: Tracing) -> None:
+        self._app = app
+        self._traces = traces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        found = _BUILD.search(scope["path"])
+        build_id = found[1] if found and PATTERN.match(found[1]) else None
+        # Not undone: what the server itself says of the request comes after this.
+        log_context.begin(**({"build_id": build_id} if build_id else {}))
+        if not self._traces.on:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        caller = {n: ",".join(headers.getlist(n)) for n in tracing.HEADERS if n in headers}
+        if _is_frequent(scope["method"], scope["path"]):
+            with self._traces.within(caller):
+                await self._app(scope, receive, send)
+            return
+        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        with self._traces.span(
+            method if method in _METHODS else "HTTP",
+            kind=Kind.SERVER,
+            parent=caller,
+            attributes={
+                "http.request.method": method,
+                "url.scheme": scope["scheme"],
+                **({tracing.BUILD: build_id} if build_id else {}),
+            },
+        ) as span:
+            await self._app(scope, receive, _telling(span, scope, send))
+
+
+def _telling(span: Span, scope: Scope, send: Send) -> Send:
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            route = scope.get(ROUTE)
+            if route is not None:
+                span.update_name(f"{scope['method']} {route}")
+                span.set_attribute("http.route", route)
+                # Not where there is nothing: people put anything into paths that they make up.
+                span.set_attribute("url.path", without_secrets(scope["path"]))
+            span.set_attribute("http.response.status_code", message["status"])
+            if message["status"] >= _SERVER_ERROR:
+                tracing.failed(span, str(message["status"]))
+        await send(message)
+
+    return tell
+
+
+def _is_frequent(method: str, path: str) -> bool:
+    last = path.rpartition("/")[2]
+    return (
+        (method, path) in _NO_SPAN
+        or (method == "POST" and last == paths.HEARTBEAT.rpartition("/")[2])
+        or (method == "PATCH" and last == paths.LOG.rpartition("/")[2])
+    )

@@ -1,0 +1,35 @@
+"""The environment of a step: clean and documented, with nothing of the worker's own."""
+
+from typing import Final
+
+from app.contract import tracing
+from app.contract.runs import Claim
+from app.contract.spec import Step
+from worker.sandbox import Workspace
+
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment(
+    claim: Claim, step: Step, workspace: Workspace, commit: str | None
+) -> dict[str, str]:
+    """What the spec says, between what it may change and what it may not."""
+    source = claim.spec.source
+    return {
+        "PATH": PATH,
+        "HOME": str(workspace.home),
+        "TMPDIR": str(workspace.tmp),
+        "LANG": "C.UTF-8",
+        "USER": "build",
+        "LOGNAME": "build",
+        "SHELL": "/bin/sh",
+        **tracing.environment(),  # so that a build's own tools can join the trace
+        **claim.spec.env,
+        **step.env,
+        "CI": "true",
+        "BATON": "true",
+        "BATON_BUILD_ID": claim.build_id,
+        "BATON_ATTEMPT": str(claim.attempt),
+        "BATON_COMMIT": commit or "",
+        "BATON_REF": (source.ref if source else None) or "",
+    }

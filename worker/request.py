@@ -1,0 +1,46 @@
+"""Celery's own lines about builds, in the worker's main process, with their ids."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from celery.worker.request import Request
+from kombu import Message
+from kombu.exceptions import KombuError
+
+from app.contract.log_context import bound
+
+
+@contextmanager
+def named(message: Message) -> Iterator[None]:
+    """Name the build in what is logged about its message, where there is a name in it."""
+    found: object = None
+    with suppress(KombuError, LookupError, TypeError, ValueError):
+        found = message.payload[0][0]
+    with _bound(found):
+        yield
+
+
+class BuildRequest(Request):
+    """An attempt, as the main process sees it; what it logs, Celery does in these."""
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:  # noqa: ANN401
+        with _bound(*self.args[:1]):
+            super().on_accepted(pid, time_accepted)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        with _bound(*self.args[:1]):
+            super().on_timeout(soft, timeout)
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        with _bound(*self.args[:1]):
+            return super().on_failure(exc_info, *args, **kwargs)
+
+
+@contextmanager
+def _bound(build_id: object = None) -> Iterator[None]:
+    if not isinstance(build_id, str):
+        yield
+        return
+    with bound(build_id=build_id):
+        yield

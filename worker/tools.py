@@ -1,0 +1,23 @@
+"""What runs builds in a process; made once, in `worker.__main__`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.contract.tracing import OFF, Tracing
+from worker.api_client import RunApi
+from worker.checkout import Checkout
+from worker.room import RoomLimits
+from worker.sandbox import Sandbox
+from worker.shutdown import Shutdown
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tools:
+    connect: Callable[[str, str], RunApi]  #: to the API, for a build's id, with its token
+    sandbox: Sandbox
+    checkout: Checkout
+    worker_name: str
+    network: bool  #: whether steps may use the network
+    room: RoomLimits
+    shutdown: Shutdown
+    traces: Tracing = OFF
