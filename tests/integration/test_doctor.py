@@ -117,6 +117,16 @@ def test_a_worker_that_cannot_run_builds_says_so(stack: Stack) -> None:
     assert of(found, "sandbox").mark is Mark.UNTRIED
 
 
+def test_an_api_that_was_started_with_other_settings_is_told_apart(stack: Stack) -> None:
+    bare = stack.issuer_url.rstrip("/")
+    code, found, _ = doctor({**stack.api.env, "BATON_ISSUER": bare})
+    assert code == 1
+    assert "slash at the end counts" in of(found, "issuer").sentence
+    assert f"its issuer is {stack.issuer_url}" in of(found, "API").sentence
+    # The token comes from an issuer that these settings do not trust.
+    assert "the token's issuer is not trusted here" in of(found, "minting").sentence
+
+
 def test_each_wrong_setting_is_a_finding() -> None:
     code, found, _ = doctor(environment(BATON_PORT="many", BATON_REDIS_URL="http://x"))
     assert code == 2
@@ -137,7 +147,8 @@ def test_it_looks_at_a_running_dev_and_at_none_that_is_over(tmp_path: Path) -> N
     with Dev(data) as dev:
         dev.wait_ready()
         assert (data / "api-settings.json").stat().st_mode & 0o777 == 0o600
-        code, found, _ = doctor(environment(), "--data", str(data))
+        proxied = environment(HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="")
+        code, found, _ = doctor(proxied, "--data", str(data))
         assert (code, wrong(found)) == (0, [])
     assert not (data / "api-settings.json").exists()
     done = subprocess.run(
