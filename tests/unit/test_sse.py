@@ -72,3 +72,14 @@ def test_no_log_ends_a_line_of_the_stream(text: str) -> None:
     _, _, data, *rest = frame.decode().split("\n")
     assert rest == ["", ""] and "\r" not in data
     assert json.loads(data.removeprefix("data: "))["text"] == text
+
+
+def test_quiet_is_a_comment_and_each_last_word_an_event() -> None:
+    comment = sse.sign(Sign.QUIET).decode()
+    assert list(parsed(iter(comment.split("\n")))) == ["heartbeat"]
+    for sign, name in (
+        (Sign.COMPLETE, "end"), (Sign.GONE, "end"), (Sign.EXPIRED, "expired")
+    ):  # fmt: skip
+        [event] = parsed(iter(sse.sign(sign).decode().split("\n")))
+        assert isinstance(event, Event)
+        assert event.event == name
