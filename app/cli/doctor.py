@@ -48,7 +48,8 @@ def doctor_command(
     """Look at store, broker, issuer, token provider, clocks, API and sandbox.
 
     Uses the API's own settings (BATON_* variables), and mints one build token, which is thrown
-    away. Says of whatever is wrong what to do. Changes nothing.
+    away. Says of whatever is wrong what to do. Changes nothing but that it declares the queue, as
+    the API does.
 
     \b
     Where the API's settings are:  baton doctor

@@ -250,6 +250,19 @@ async def test_an_issuer_whose_slash_is_missing(store: RedisProcess, provider: P
     assert issuer.advice == f"set BATON_ISSUER={provider.issuer}"
 
 
+async def test_an_issuer_with_another_address_in_here_is_found_beside_its_keys(
+    store: RedisProcess, provider: Provider
+) -> None:
+    """As in Docker Compose, where nobody answers at the name that browsers know it by."""
+    outside = f"http://127.0.0.1:{free_port()}/"
+    provider.server.answer = _discoverable(provider, {"issuer": outside})
+    keys = f"{provider.server.url}/.well-known/jwks.json"
+    found = await examine(
+        settings(store, provider, BATON_ISSUER=outside, BATON_JWKS_URL=keys), most=10
+    )
+    assert of(found, "issuer").mark is Mark.OK
+
+
 async def test_an_issuer_without_usable_keys_and_with_a_clock_ahead(
     store: RedisProcess, provider: Provider
 ) -> None:
