@@ -1,13 +1,18 @@
 """Signing in and out, and what stays behind: nothing."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import httpx
-from playwright.sync_api import Route, expect
+import pytest
+from playwright.sync_api import Browser, Route, expect
 
 from tests.browser.builds import ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
-from tests.stack import Stack
+from tests.sign_in import user_token
+from tests.stack import AUDIENCE, SCOPE, Stack
 
 _STORED = """async () => JSON.stringify([
   {...localStorage}, {...sessionStorage}, document.cookie,
@@ -63,11 +68,10 @@ def test_an_answer_from_another_issuer_is_refused(dashboard: Dashboard) -> None:
 
 
 class Renewing:
-    """Puts refresh tokens, and a short life, into the issuer's answers, and renews for them."""
+    """Puts refresh tokens into the issuer's answers, and renews for them, each once."""
 
-    def __init__(self, dashboard: Dashboard, *, lifetime: int) -> None:
-        self.dashboard = dashboard
-        self.lifetime = lifetime
+    def __init__(self, dashboard: Dashboard) -> None:
+        self.stack = dashboard.stack
         self.renewed: list[str] = []
         self.away = False
         dashboard.context.route("**/oauth/token", self._answer)
@@ -80,44 +84,54 @@ class Renewing:
             return route.abort()
         else:
             self.renewed += form["refresh_token"]
-            tokens = {"access_token": self.dashboard.stack.token(), "token_type": "Bearer"}
-        number = len(self.renewed)
-        more = {"refresh_token": f"refresh-{number}", "expires_in": self.lifetime}
+            token = user_token(self.stack.issuer_url, user="ann", scope=SCOPE, audience=AUDIENCE)
+            tokens = {"access_token": token, "token_type": "Bearer", "expires_in": _LIFETIME}
+        more = {"refresh_token": f"refresh-{len(self.renewed)}"}
         return route.fulfill(json=tokens | more, headers={"Access-Control-Allow-Origin": "*"})
 
 
-def test_a_refresh_token_renews_without_anybody_noticing(
-    dashboard: Dashboard, stack: Stack
+#: Seconds of a token; less than the build that is watched takes.
+_LIFETIME = 6
+
+
+@pytest.fixture
+def renewing(browser: Browser, tmp_path: Path) -> Iterator[tuple[Dashboard, Renewing]]:
+    """Somebody watching a build, whose token ends again and again while its log comes."""
+    settings = {"BATON_ISSUER_USER_LIFETIME": str(_LIFETIME), "BATON_LEEWAY": "0"}
+    with Stack(tmp_path, **settings) as stack, Dashboard(browser, stack) as dashboard:
+        stack.worker()
+        issuer = Renewing(dashboard)
+        talk = "for i in $(seq 100); do echo tick $i; sleep 0.2; done"
+        dashboard.sign_in(f"/builds/{submit(stack, ('talk', talk))}")
+        dashboard.see(dashboard.log.get_by_text(re.compile(r"^tick \d+$")).first)
+        yield dashboard, issuer
+        expect(dashboard.badge).to_contain_text("Succeeded", timeout=90_000)
+        dashboard.see(dashboard.log_facts, "101 lines")
+        expect(dashboard.page.get_by_role("dialog")).to_have_count(0)
+        # Each one is used once, as issuers that rotate them want it.
+        assert issuer.renewed == [f"refresh-{number}" for number in range(len(issuer.renewed))]
+        assert len(issuer.renewed) >= 2
+        assert dashboard.page.evaluate(_STORED) == _NOTHING
+
+
+def test_refresh_tokens_renew_without_anybody_noticing(
+    renewing: tuple[Dashboard, Renewing],
 ) -> None:
-    issuer = Renewing(dashboard, lifetime=5)
-    build_id = submit(stack, ("talk", "for i in $(seq 100); do echo tick $i; sleep 0.1; done"))
-    dashboard.sign_in(f"/builds/{build_id}")
-    dashboard.see(dashboard.badge, "Succeeded")
-    dashboard.see(dashboard.log_facts, "101 lines")
-    expect(dashboard.page.get_by_role("dialog")).to_have_count(0)
-    # Each one is used once, as issuers that rotate them want it.
-    assert issuer.renewed == [f"refresh-{number}" for number in range(len(issuer.renewed))]
-    assert len(issuer.renewed) >= 2
-    assert dashboard.page.evaluate(_STORED) == _NOTHING
+    dashboard, issuer = renewing
+    dashboard.page.evaluate("window.mark = 'the same page'")
+    expect(dashboard.badge).to_contain_text("Succeeded", timeout=90_000)
+    assert dashboard.page.evaluate("window.mark") == "the same page"
+    assert issuer.renewed
 
 
 def test_an_issuer_that_is_away_when_a_token_ends_is_asked_again(
-    dashboard: Dashboard, stack: Stack
+    renewing: tuple[Dashboard, Renewing],
 ) -> None:
-    issuer = Renewing(dashboard, lifetime=4)
-    build_id = submit(stack, ("talk", "for i in $(seq 120); do echo tick $i; sleep 0.1; done"))
-    dashboard.sign_in(f"/builds/{build_id}")
-    dashboard.see(dashboard.log.get_by_text("tick 1", exact=True))
+    dashboard, issuer = renewing
     issuer.away = True
-    stack.api.stop()  # whatever stream there is ends, and asks for a token
-    stack.start_api()
     dashboard.see(dashboard.page.locator(".log-trouble"), "trying again")
     issuer.away = False
     expect(dashboard.page.locator(".log-trouble")).to_be_hidden(timeout=PATIENCE)
-    dashboard.see(dashboard.badge, "Succeeded")
-    dashboard.see(dashboard.log_facts, "121 lines")
-    expect(dashboard.page.get_by_role("dialog")).to_have_count(0)
-    assert issuer.renewed
 
 
 _ISSUER = """async ([at, issuer, act]) => {
