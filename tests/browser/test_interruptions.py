@@ -1,11 +1,12 @@
 """What goes wrong while somebody watches: nothing that they have to mend."""
 
+import json
 import re
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
-from tests.browser.builds import ended, submit
+from tests.browser.builds import build, ended, ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
 from tests.stack import Stack
 
@@ -53,6 +54,55 @@ def test_an_api_restart_in_the_middle_of_a_stream_loses_nothing(
         ann.see(ann.badge, "Succeeded")
         expect(ann.page.locator(".log-trouble")).to_be_hidden()
         lines(ann, 110)
+
+
+def test_a_stream_of_events_goes_on_where_it_ended_and_ends_with_its_build(
+    ann: Dashboard, stack: Stack
+) -> None:
+    build_id = ran(stack, ("one", "true"))
+    final = build(stack, build_id)
+    running = {**final, "status": "running", "finished_at": None}
+    asked: list[str] = []
+
+    def event(name: str, data: object, number: int) -> str:
+        return f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n"
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.headers.get("last-event-id", ""))
+        first = len(asked) == 1
+        events = [
+            event("build", running if first else final, len(asked)),
+            ": heartbeat\n\n",
+            event("expired" if first else "end", {}, 10 * len(asked)),
+        ]
+        route.fulfill(body="".join(events), content_type="text/event-stream")
+
+    ann.context.route("**/events?log=0", answer)
+    ann.context.route(
+        f"**/builds/{build_id}",
+        lambda route: route.fulfill(json=running if len(asked) < 2 else final),
+    )
+    ann.go(f"/builds/{build_id}")
+    ann.see(ann.badge, "Succeeded")
+    assert asked == ["", "10"]
+
+
+def test_a_log_whose_stream_has_died_without_a_word_is_asked_for_anew(
+    ann: Dashboard, stack: Stack
+) -> None:
+    build_id = ran(stack, ("one", "echo here it is"))
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:  # the first one is never answered
+            route.continue_()
+
+    ann.context.route("**/log?follow=1", answer)
+    ann.go(f"/builds/{build_id}")
+    ann.see(ann.badge, "Succeeded")
+    ann.see(ann.line(2), "here it is")
+    assert len(asked) == 2
 
 
 def test_a_token_that_ends_in_the_middle_of_a_stream_is_renewed_without_losing_the_page(
