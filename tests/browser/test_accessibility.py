@@ -20,7 +20,7 @@ def builds(stack: Stack) -> Iterator[dict[str, str]]:
         "failed": ran(stack, *STORY, labels=labels),
         "succeeded": ran(stack, ("lint", "echo fine"), ("unit", "sleep 0.4; echo fine")),
         "running": submit(
-            stack, ("compile", "for i in $(seq 30); do echo $i; done; sleep 290"), ("test", "true")
+            stack, ("compile", "for i in $(seq 30); do echo $i; done; sleep 1100"), ("test", "true")
         ),
     }
     yield found

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.browser.builds import build, ended, ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
@@ -129,3 +129,45 @@ def test_a_token_that_ends_in_the_middle_of_a_stream_is_renewed_without_losing_t
         expect(ann.log.get_by_text(re.compile(r"^tick 1[3-7]\d$")).first).to_be_visible(
             timeout=PATIENCE
         )
+
+
+def test_a_tab_in_the_background_holds_no_connection_and_catches_up(
+    ann: Dashboard, stack: Stack
+) -> None:
+    """Browsers allow six connections to a server over HTTP/1.1, for all tabs together."""
+    open_streams: set[str] = set()
+
+    def is_stream(url: str) -> bool:
+        return "/events" in url or "follow=1" in url
+
+    def begun(request: Request) -> None:
+        if is_stream(request.url):
+            open_streams.add(request.url)
+
+    ann.page.on("request", begun)
+    for event in ("requestfinished", "requestfailed"):
+        ann.page.on(event, lambda request: open_streams.discard(request.url))
+    build_id = submit(stack, ("talk", _TALK.format(150)))
+    ann.go(f"/builds/{build_id}")
+    ann.see(ann.log.get_by_text("tick 5", exact=True))
+    assert len(open_streams) == 2
+
+    _look_away(ann.page, hidden=True)
+    while open_streams:
+        ann.page.wait_for_event("requestfailed", timeout=PATIENCE)
+    ended(stack, build_id)
+    expect(ann.page).to_have_title(re.compile("Succeeded"), timeout=PATIENCE)
+    assert not open_streams
+    _look_away(ann.page, hidden=False)
+    lines(ann, 150)
+
+
+def _look_away(page: Page, *, hidden: bool) -> None:
+    """What a browser says to a page when its tab is left, or looked at again."""
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )

@@ -1,10 +1,13 @@
 /** Builds as they change: server-sent events, and asking again and again where they do not come. */
 
 import { Problem } from "./api.js";
+import { back, isAway, whileHere } from "./attention.js";
 import { backoff, events, pause } from "./stream.js";
 
 /** Milliseconds between two questions where there are no events. */
 const POLL = 2500;
+/** … and while nobody looks: for the tab's title and picture. */
+const POLL_AWAY = 10_000;
 /** Milliseconds after which a stream that says nothing, not even that it lives, is given up. */
 const SILENCE = 90_000;
 
@@ -25,15 +28,16 @@ export async function follow(api, path, { signal, poll, build, done = () => fals
   let offered = true;
   while (!signal.aborted && !done()) {
     try {
-      if (!offered) {
+      if (isAway() || !offered) {
         await poll();
-        await pause(document.hidden ? 4 * POLL : POLL, signal);
+        if (isAway()) await Promise.race([back(signal), pause(POLL_AWAY, signal)]);
+        else await pause(POLL, signal);
         failures = 0;
         continue;
       }
       /** @type {Record<string, string>} */
       const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
-      const answer = await api.send("GET", path, { headers, signal });
+      const answer = await api.send("GET", path, { headers, signal: whileHere(signal) });
       if (!last) await poll(); // what changed between the page's own look and this stream
       let over = "";
       for await (const sent of events(/** @type {ReadableStream<Uint8Array>} */ (answer.body), SILENCE)) {
@@ -50,6 +54,7 @@ export async function follow(api, path, { signal, poll, build, done = () => fals
       await pause(retry || backoff(0), signal);
     } catch (error) {
       if (signal.aborted) return;
+      if (isAway()) continue;
       if (error instanceof Problem && [404, 405, 406].includes(error.status)) {
         if (!offered) return;
         offered = false; // this server has no such stream

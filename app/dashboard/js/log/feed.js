@@ -1,5 +1,6 @@
 /** Brings a log's bytes into the model: all that there is, then what comes, over every interruption. */
 
+import { back, isAway, whileHere } from "../attention.js";
 import { backoff, pause } from "../stream.js";
 
 /** Bytes in the worker's hands at most, so that a fast network does not outrun it. */
@@ -48,6 +49,7 @@ export class LogFeed {
     while (!this.stop.signal.aborted) {
       const before = this.sent;
       try {
+        await back(this.stop.signal);
         // Asked before the stream: one that ended since has its last byte in this very stream.
         const final = this.told.final();
         await this.once();
@@ -57,6 +59,7 @@ export class LogFeed {
         await pause(250, this.stop.signal);
       } catch (error) {
         if (this.stop.signal.aborted) return;
+        if (isAway()) continue;
         if (/** @type {any} */ (error).status === 404) return;
         failures = this.sent > before ? 1 : failures + 1;
         this.told.state("The connection is gone; trying again…");
@@ -75,7 +78,7 @@ export class LogFeed {
     const headers = this.sent ? { Range: `bytes=${this.sent}-` } : {};
     const path = `builds/${this.id}/log?follow=1`;
     this.attempt = new AbortController();
-    const signal = AbortSignal.any([this.stop.signal, this.attempt.signal]);
+    const signal = AbortSignal.any([whileHere(this.stop.signal), this.attempt.signal]);
     const answer = await this.api.send("GET", path, { headers, signal });
     if (this.sent && answer.status !== 206) throw new Error("the log came from its beginning");
     this.told.state("");
