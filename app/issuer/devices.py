@@ -78,8 +78,9 @@ class Devices:
 
     def decide(self, device: Device, user: User | None) -> bool:
         """Let the device act for the user, or for nobody; False where it does not wait any more."""
-        if self._by_user_code.take(device.user_code) is not device:
+        if self._by_user_code.get(device.user_code) is not device:
             return False
+        self._by_user_code.take(device.user_code)
         device.user, device.denied = user, user is None
         return True
 

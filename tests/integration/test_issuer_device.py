@@ -67,11 +67,7 @@ def test_a_terminal_is_told_its_codes_and_where_to_type_one(
 
 async def test_who_allows_it_is_whom_its_token_is_of(issuer: str, http: httpx.Client) -> None:
     told = begin(http, scope=f"{SCOPE} admin").json()
-    page = http.get(told["verification_uri_complete"])
-    assert page.status_code == 200
-    for shown in (told["user_code"], "baton-cli", SCOPE):
-        assert shown in page.text
-    assert decide(http, page).status_code == 200
+    assert decide(http, review(http, told["user_code"])).status_code == 200
 
     answer = poll(http, told["device_code"])
 
@@ -93,6 +89,14 @@ async def test_who_allows_it_is_whom_its_token_is_of(issuer: str, http: httpx.Cl
         assert (await verifier.user(tokens["access_token"])).user_id == "auth0|ann"
         with pytest.raises(TokenError):
             await verifier.build(tokens["access_token"])
+
+
+def test_the_page_shows_who_asks_for_what(http: httpx.Client) -> None:
+    told = begin(http).json()
+    page = http.get(told["verification_uri_complete"])
+    assert page.status_code == 200
+    for shown in (told["user_code"], "baton-cli", SCOPE):
+        assert shown in page.text
 
 
 def test_until_somebody_answers_the_terminal_waits_and_is_slowed_down(http: httpx.Client) -> None:

@@ -192,7 +192,7 @@ def test_a_made_up_token_is_refused(http: httpx.Client, token: str) -> None:
 
 
 def test_a_restart_forgets_them_and_people_sign_in_again(tmp_path: Path) -> None:
-    tokens = {}
+    tokens: dict[str, Any] = {}
     for run in ("before", "after"):
         with (
             serve(lambda url: create_issuer(config(url, key_dir=tmp_path / "keys"))) as url,
