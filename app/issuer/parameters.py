@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from app.issuer.config import KNOWN_SCOPES
 from app.issuer.errors import OAuthError
 from app.tokens.strict_json import parse_object
 
@@ -92,3 +93,14 @@ def required(parameters: Parameters, name: str) -> str:
     if value is None:
         raise OAuthError("invalid_request", f"{name} is missing")
     return value
+
+
+def known_scopes(parameters: Parameters) -> tuple[str, ...]:
+    """What a user's application asks for and may have; unknown words are dropped, as at Auth0."""
+    asked = (optional(parameters, "scope") or "").split(" ")
+    return tuple(scope for scope in KNOWN_SCOPES if scope in asked)
+
+
+def from_elsewhere(request: Request) -> bool:
+    """Whether a form stood on another site. Browsers say where it did; programs say nothing."""
+    return request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}

@@ -225,6 +225,24 @@ def test_nothing_is_sent_to_a_redirect_uri_in_doubt(
     assert "<form" not in answer.text
 
 
+def test_the_terminal_has_a_redirect_uri_of_its_own_on_any_port(http: httpx.Client) -> None:
+    spas = "https://app.example.com/cb?kept=1"
+    assert authorize(http, client_id="baton-spa", redirect_uri=spas).status_code == 200
+    assert authorize(http, client_id="baton-cli", redirect_uri=spas).status_code == 400
+    own = "http://127.0.0.1:54321/callback"
+    redirect = sign_in(http, authorize(http, client_id="baton-cli", redirect_uri=own))
+    assert redirect.headers["location"].startswith(f"{own}?code=")
+    code = answer_in(redirect)["code"]
+    answer = redeem(http, code=code, client_id="baton-cli", redirect_uri=own)
+    claims = verified(http, answer.json()["access_token"], AUDIENCE)
+    assert (claims["sub"], claims["azp"]) == ("auth0|ann", "baton-cli")
+
+
+def test_one_applications_code_is_nothing_to_another(http: httpx.Client) -> None:
+    code = code_for(http, client_id="baton-cli")
+    assert_refused(redeem(http, code=code, client_id="baton-spa"), 400, "invalid_grant")
+
+
 @pytest.mark.parametrize(
     ("registered", "asked", "allowed"),
     [
