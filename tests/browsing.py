@@ -30,9 +30,8 @@ class _Form(HTMLParser):
             self.action = values.get("action", "")
         elif tag == "input" and "name" in values:
             self.fields[values["name"]] = values.get("value", "")
-        elif tag == "button" and "name" in values and values["name"] not in self.fields:
-            if values["name"] != "abort":
-                self.fields[values["name"]] = values.get("value", "")
+        elif tag == "button" and values.get("name", "abort") not in {"abort", *self.fields}:
+            self.fields[values["name"]] = values.get("value", "")  # the first one says yes
 
 
 def browse(url: str, **filled_in: str) -> httpx.Response:
@@ -43,8 +42,10 @@ def browse(url: str, **filled_in: str) -> httpx.Response:
             form = _Form(page.text) if page.is_success else None
             if form is None or form.action is None:
                 return page
-            known = FILLED_IN | filled_in
-            fields = {n: value or known.get(n, "") for n, value in form.fields.items()}
+            fields = {
+                n: filled_in.get(n) or value or FILLED_IN.get(n, "")
+                for n, value in form.fields.items()
+            }
             page = http.post(urljoin(str(page.url), form.action), data=fields)
     raise AssertionError(f"forms without end: {page.url}")
 

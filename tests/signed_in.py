@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.browsing import browser
 from tests.integration.dev_process import BATON, environment
@@ -98,7 +98,7 @@ class Started:
                 argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
             )
 
-    def __enter__(self) -> "Started":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,5 +123,3 @@ class Started:
 
     def wait(self) -> int:
         return self.process.wait(60)
-
-

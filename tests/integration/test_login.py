@@ -1,4 +1,4 @@
-"""Signing in from the terminal, at a provider of a third party, with a browser that is a program."""
+"""Signing in from the terminal at a third party's provider; the browser is a program."""
 
 import re
 import stat

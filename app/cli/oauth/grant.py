@@ -34,12 +34,12 @@ class Grant:
             raise SignInFailed("the issuer gave no access token")
         if str(answer.get("token_type")).lower() != "bearer":  # §7.1: not to be used, else
             raise SignInFailed("the issuer gave a token that is no bearer token")
-        expires_in = answer.get("expires_in")
+        granted = answer.get("scope")
         return cls(
             access_token=token,
             refresh_token=refresh if isinstance(refresh, str) and refresh else None,
-            expires_in=_seconds(expires_in),
-            scope=str(answer.get("scope") or scope),
+            expires_in=_seconds(answer.get("expires_in")),
+            scope=scope if granted is None else str(granted),
         )
 
     def lacks(self, scope: str) -> list[str]:
