@@ -12,12 +12,11 @@ from app.issuer.errors import OAuthError
 from app.issuer.guesses import Guesses
 from app.issuer.page import Pages
 from app.issuer.parameters import (
-    MAX_QUERY,
     Parameters,
-    body,
-    form,
-    from_elsewhere,
+    distinct,
     optional,
+    page_form,
+    query,
     required,
 )
 from app.issuer.pending import Pending
@@ -42,13 +41,10 @@ class Activation:
 
     async def ask(self, request: Request) -> Response:
         """`GET`: the page that asks for `user_code`, or with a good one, what it stands for."""
-        query = request.url.query.encode()
-        if len(query) > MAX_QUERY:
-            return self._pages.error("The request is too long.", HTTPStatus.REQUEST_URI_TOO_LONG)
         try:
-            typed = optional(form(query), "user_code")
+            typed = optional(distinct(query(request)), "user_code")
         except OAuthError as error:
-            return self._pages.error(error.description)
+            return self._pages.error(error.description, error.status)
         if typed is None:
             return self._device_pages.code()
         wait = math.ceil(self._guesses.wait())
@@ -72,10 +68,8 @@ class Activation:
 
     async def answer(self, request: Request) -> Response:
         """`POST` of the form: `transaction`, `decision` (`allow` or `deny`), and `username`."""
-        if from_elsewhere(request):
-            return self._pages.error("The form is another site's.", HTTPStatus.FORBIDDEN)
         try:
-            return self._decided(await body(request))
+            return self._decided(await page_form(request))
         except OAuthError as error:
             return self._pages.error(error.description, error.status)
 

@@ -15,13 +15,11 @@ from app.issuer.config import IssuerConfig
 from app.issuer.errors import OAuthError
 from app.issuer.page import Pages
 from app.issuer.parameters import (
-    MAX_QUERY,
     Parameters,
-    body,
-    from_elsewhere,
     known_scopes,
     optional,
-    pairs,
+    page_form,
+    query,
     required,
 )
 from app.issuer.pending import Pending
@@ -68,13 +66,10 @@ class Authorization:
 
     async def ask(self, request: Request) -> Response:
         """`GET`: the login page, or the error where it belongs (RFC 6749 §4.1.2.1)."""
-        query = request.url.query.encode()
-        if len(query) > MAX_QUERY:
-            return self._pages.error("The request is too long.", HTTPStatus.REQUEST_URI_TOO_LONG)
         try:
-            found = pairs(query)
+            found = query(request)
         except OAuthError as error:
-            return self._pages.error(error.description)
+            return self._pages.error(error.description, error.status)
         parameters = {name: value for name, value in found if value}
         twice = {name for name, _ in found if [n for n, _ in found].count(name) > 1}
         client = self._clients.signing_in(parameters.get("client_id"))
@@ -94,10 +89,8 @@ class Authorization:
 
     async def answer(self, request: Request) -> Response:
         """`POST` of the login page's form, `transaction` and `username`: 302 with the code."""
-        if from_elsewhere(request):
-            return self._pages.error("The form is another site's.", HTTPStatus.FORBIDDEN)
         try:
-            parameters = await body(request)
+            parameters = await page_form(request)
             transaction = required(parameters, "transaction")
             username = optional(parameters, "username") or ""
         except OAuthError as error:

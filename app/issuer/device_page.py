@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 
 from app.issuer import paths
 from app.issuer.devices import Device
-from app.issuer.page import Pages, alert
+from app.issuer.page import Pages, alert, name_field
 
 _TITLE: Final = "Connect a terminal"
 
@@ -29,17 +29,15 @@ $wrong
 _REVIEW: Final = Template(
     """<h1>Connect a terminal</h1>
 <p>Does your terminal show the code <strong>$user_code</strong>? If not, deny.</p>
-<p class="quiet">Development only: no password, anyone may be anyone.</p>
+<p>$client asks for: $scope</p>
 $wrong
 <form method="post" action="$action">
 <input type="hidden" name="transaction" value="$transaction">
-<label for="username">User name</label>
-<input id="username" name="username" value="$username" required maxlength="128" autofocus
- autocomplete="username" autocapitalize="none" spellcheck="false">
+$name_field
 <button type="submit" name="decision" value="allow">Allow</button>
 <button type="submit" name="decision" value="deny" class="other" formnovalidate>Deny</button>
 </form>
-<p class="quiet">$client asks for: $scope</p>"""
+<p class="quiet">Development only: no password, anyone may be anyone.</p>"""
 )
 
 
@@ -65,7 +63,7 @@ class DevicePages:
             wrong=alert(wrong),
             action=paths.ACTIVATE.lstrip("/"),
             transaction=escape(transaction),
-            username=escape(username),
+            name_field=name_field(username),
             client=escape(device.client_id),
             scope=escape(" ".join(device.scopes)) or "nothing",
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 #: Of 20⁸ user codes, of which at most a thousand wait for a quarter of an hour each, ten tries a
-#: minute find one in some three years.
+#: minute find one in five years, on average.
 LIMIT: Final = 10
 WINDOW: Final = 60.0
 

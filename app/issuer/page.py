@@ -20,12 +20,15 @@ _LOGIN: Final = Template(
 $wrong
 <form method="post" action="$action">
 <input type="hidden" name="transaction" value="$transaction">
-<label for="username">User name</label>
-<input id="username" name="username" value="$username" required maxlength="128" autofocus
- autocomplete="username" autocapitalize="none" spellcheck="false">
+$name_field
 <button type="submit">Continue</button>
 </form>
 <p class="quiet">It asks for: $scope</p>"""
+)
+_NAME_FIELD: Final = Template(
+    """<label for="username">User name</label>
+<input id="username" name="username" value="$username" required maxlength="128" autofocus
+ autocomplete="username" autocapitalize="none" spellcheck="false">"""
 )
 _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
@@ -47,7 +50,7 @@ class Pages:
             wrong=alert(wrong),
             action=paths.AUTHORIZE.lstrip("/"),
             transaction=escape(transaction),
-            username=escape(username),
+            name_field=name_field(username),
             scope=escape(scope) or "nothing",
         )
         status = HTTPStatus.BAD_REQUEST if wrong else HTTPStatus.OK
@@ -73,6 +76,11 @@ class Pages:
         }
         html = self._frame.substitute(title=escape(title), content=content)
         return HTMLResponse(html, status, headers)
+
+
+def name_field(username: str) -> str:
+    """Where a person types a user name, as HTML."""
+    return _NAME_FIELD.substitute(username=escape(username))
 
 
 def alert(wrong: str | None) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +28,6 @@ from tests.tenant import (
     verified,
     verifying,
 )
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    """Its `iss`, which ends with a slash."""
-    with serve(lambda url: create_issuer(config(url))) as url:
-        yield f"{url}/"
-
-
-@pytest.fixture
-def http(issuer: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=issuer, timeout=30, trust_env=False) as client:
-        yield client
-
 
 # ── machines ──────────────────────────────────────────────────────────────────────────────────
 

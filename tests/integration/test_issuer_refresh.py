@@ -30,12 +30,6 @@ def issuer() -> Iterator[str]:
         yield f"{url}/"
 
 
-@pytest.fixture
-def http(issuer: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=issuer, timeout=30, trust_env=False) as client:
-        yield client
-
-
 def sign_in(
     http: httpx.Client, scope: str = OFFLINE, client_id: str = "baton-cli"
 ) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Signing in at the embedded issuer: what applications and browsers get from it."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -14,19 +13,6 @@ from tests.sign_in import REDIRECT_URI, answer_in, challenge_of, transaction_of,
 from tests.tenant import AUDIENCE, MINT_AUDIENCE, SCOPE, assert_refused, config, mint, verified
 
 VERIFIER = "v" * 43
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    """Its `iss`, which ends with a slash."""
-    with serve(lambda url: create_issuer(config(url))) as url:
-        yield f"{url}/"
-
-
-@pytest.fixture
-def http(issuer: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=issuer, timeout=30, trust_env=False) as client:
-        yield client
 
 
 def authorize(http: httpx.Client, **changed: str | None) -> httpx.Response:
