@@ -9,7 +9,7 @@ import click
 
 from app.cli.kept_tokens import KeptTokens
 from app.cli.oauth.grant import is_token
-from app.cli.token_source import KeptSource
+from app.cli.token_source import KeptSource, sign_in
 from app.client import BatonClient, OneToken, TokenSource
 
 R = TypeVar("R")
@@ -56,6 +56,6 @@ def _source(api: str, token: str) -> TokenSource:
     kept = tokens.read(api)
     if kept is None:
         raise click.UsageError(
-            f"not signed in to {api}: run `baton login`, or set BATON_TOKEN to an access token"
+            f"not signed in to {api}: {sign_in(api)}\nor set BATON_TOKEN to an access token"
         )
     return KeptSource(tokens, kept)

@@ -3,10 +3,11 @@
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +17,10 @@ from app.client import ClientError
 
 _FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
+
+#: Seconds to wait for another command, which may wait for an issuer; and between looks.
+_LOCK: Final = 30.0
+_LOOK: Final = 0.02
 
 
 class KeepingFailed(ClientError):
@@ -45,7 +50,7 @@ class KeptTokens:
         self._folder = folder
 
     @classmethod
-    def of_user(cls, environ: Mapping[str, str]) -> "KeptTokens":
+    def of_user(cls, environ: Mapping[str, str]) -> Self:
         """`BATON_CONFIG_DIR`, else `baton` in the user's own (XDG Base Directory)."""
         own = environ.get("BATON_CONFIG_DIR")
         if own:
@@ -107,7 +112,7 @@ class KeptTokens:
         except OSError as error:
             raise KeepingFailed(f"cannot lock {path}: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # held by the descriptor: by threads, too
+            _lock(descriptor, path)
             yield
         finally:
             os.close(descriptor)
@@ -122,6 +127,20 @@ class KeptTokens:
 def named(api_url: str) -> str:
     """The URL as a client uses it: `https://a` and `https://a/` are the same API."""
     return api_url.rstrip("/")
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """A lock of the descriptor, not of the process: threads keep each other out, too."""
+    end = time.monotonic() + _LOCK
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise KeepingFailed(f"another command has held {path} for {_LOCK:g} s") from None
+            time.sleep(_LOOK)
+        else:
+            return
 
 
 def _read_private(path: Path) -> str:

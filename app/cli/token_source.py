@@ -16,8 +16,6 @@ _MARGIN: Final = 60.0
 #: Seconds until the next try to renew a token that is still good.
 _PAUSE: Final = 10.0
 
-SIGN_IN: Final = "sign in with: baton login"
-
 
 def keep(grant: Grant, *, api: str, issuer: str, token_endpoint: str, client_id: str) -> Kept:
     """What is to be kept of tokens that came just now."""
@@ -33,6 +31,15 @@ def keep(grant: Grant, *, api: str, issuer: str, token_endpoint: str, client_id:
         renew_at=None if lifetime is None else now + lifetime - min(_MARGIN, lifetime / 2),
         expires_at=None if lifetime is None else now + lifetime,
     )
+
+
+def sign_in(api: str) -> str:
+    """What to say to who has no token for this API."""
+    return f"sign in with: baton login --api {api}"
+
+
+def _is_fresh(kept: Kept) -> bool:
+    return kept.renew_at is None or time.time() < kept.renew_at
 
 
 class KeptSource:
@@ -76,11 +83,11 @@ class KeptSource:
         with self._tokens.locked(api):
             found = self._tokens.read(api)
             if found is None:
-                raise SignedOut(f"signed out of {api}; {SIGN_IN}")
-            if found.access_token != self._kept.access_token:
+                raise SignedOut(f"signed out of {api}; {sign_in(api)}")
+            if found.access_token != self._kept.access_token and _is_fresh(found):
                 return found
             if found.refresh_token is None:
-                raise SignedOut(f"the sign-in to {api} has ended; {SIGN_IN}")
+                raise SignedOut(f"the sign-in to {api} has ended; {sign_in(api)}")
             renewed = self._refreshed(found, found.refresh_token)
             self._tokens.write(renewed)
             return renewed
@@ -100,7 +107,9 @@ class KeptSource:
         except NoAnswer as error:
             raise Unreachable(f"the token cannot be renewed: {error}") from error
         except SignInFailed as error:
-            raise SignedOut(f"the sign-in to {kept.api} has ended ({error}); {SIGN_IN}") from error
+            raise SignedOut(
+                f"the sign-in to {kept.api} has ended ({error}); {sign_in(kept.api)}"
+            ) from error
         renewed = keep(
             grant,
             api=kept.api,

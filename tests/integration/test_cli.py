@@ -242,7 +242,8 @@ def test_without_a_token_it_says_how_to_get_one(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert done.returncode == 2
-    assert "run `baton login`, or set BATON_TOKEN" in done.stderr
+    assert "sign in with: baton login --api http://127.0.0.1:8080\n" in done.stderr
+    assert "BATON_TOKEN" in done.stderr
 
 
 def test_what_cannot_be_a_token_is_not_sent() -> None:

@@ -127,7 +127,7 @@ def test_when_the_issuer_renews_no_more_a_sentence_says_to_sign_in_again(home: H
 
     assert done.returncode == 1
     assert f"baton: the sign-in to {home.env['BATON_API_URL']} has ended" in done.stderr
-    assert done.stderr.endswith("sign in with: baton login\n")
+    assert done.stderr.endswith(f"sign in with: baton login --api {home.env['BATON_API_URL']}\n")
     assert "void" not in done.stderr
 
 

@@ -1,7 +1,9 @@
 """Signing in from the terminal at a third party's provider; the browser is a program."""
 
 import re
+import socket
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +146,22 @@ def test_a_wrong_answer_ends_it_with_a_sentence_in_terminal_and_browser(
     assert not home.config.exists()
 
 
+def test_browsers_that_say_nothing_or_break_off_disturb_nobody(home: Home) -> None:
+    with home.start("login", "--no-browser", "--scope", SCOPE) as login:
+        url = login.wait_for(r"(http://\S+/auth\?\S+)")
+        redirect = httpx.URL(httpx.URL(url).params["redirect_uri"])
+        where = ("127.0.0.1", redirect.port or 0)
+        with socket.create_connection(where), socket.create_connection(where) as cut_off:
+            cut_off.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            cut_off.sendall(b"GET /callback HTTP/1.1\r\nHost:")
+            cut_off.close()
+
+            assert "You are signed in" in browse(url).text
+            assert login.wait() == 0
+    assert "Traceback" not in login.said
+    assert "Exception" not in login.said
+
+
 def test_ctrl_c_ends_the_wait(home: Home) -> None:
     with home.start("login", "--no-browser") as login:
         login.wait_for(r"/auth\?")
@@ -182,7 +200,7 @@ def test_the_token_goes_to_no_other_api(home: Home) -> None:
     other = home.baton("list", "--api", f"http://localhost:{port}")
 
     assert other.returncode == 2
-    assert f"not signed in to http://localhost:{port}: run `baton login`" in other.stderr
+    assert f"not signed in to http://localhost:{port}: sign in with: baton login" in other.stderr
 
 
 def test_an_api_under_another_name_and_one_in_the_clear_are_refused(home: Home) -> None:

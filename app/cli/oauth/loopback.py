@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -59,12 +60,11 @@ class Loopback:
             loopback = listening
 
         try:
-            self._server = ThreadingHTTPServer((HOST, port), Handler)
+            self._server = _Server((HOST, port), Handler)
         except OSError as error:
             raise SignInFailed(
                 f"cannot listen on {HOST}:{port} ({error.strerror}): choose another --port"
             ) from error
-        self._server.daemon_threads = True
         self._state = state
         self.authority = f"{HOST}:{self._server.server_port}"
         self.redirect_uri = f"http://{self.authority}{PATH}"
@@ -124,6 +124,17 @@ class Loopback:
 
     def told(self) -> None:
         self._told.set()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer would ask the DNS for the address's name, too
+        self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
+
+    def handle_error(self, *_: Any) -> None:  # noqa: ANN401  the library's own arguments
+        """Nothing: the browser has gone, and the terminal is not the place to show a traceback."""
 
 
 class _Handler(BaseHTTPRequestHandler):
