@@ -8,7 +8,7 @@ ClientError
 
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -154,11 +154,23 @@ class BatonClient:
         return self._call(BuildView, "POST", paths.BUILDS, json=body, headers=headers)
 
     def list(
-        self, *, status: Status | None = None, limit: int = 20, cursor: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        labels: Sequence[str] = (),
+        limit: int = 20,
+        cursor: str | None = None,
     ) -> BuildPage:
-        """One page of the user's builds, newest first; `next` is the cursor of the one after."""
+        """One page of the user's builds, newest first; `next` is the cursor of the one after.
+
+        With `labels` (`name` or `name:value`), builds that have all of them; such a page may be
+        empty and have a next one.
+        """
         wanted = {"status": status, "limit": limit, "cursor": cursor}
-        params = {name: str(value) for name, value in wanted.items() if value is not None}
+        params: dict[str, str | Sequence[str]] = {
+            name: str(value) for name, value in wanted.items() if value is not None
+        }
+        params["label"] = labels
         return self._call(BuildPage, "GET", paths.BUILDS, params=params)
 
     def show(self, build_id: str) -> BuildView:

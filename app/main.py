@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import dashboard, openapi
+from app.api import dashboard, docs, openapi
 from app.api.door import Door
 from app.api.guard import Guard
 from app.api.headers import SecurityHeaders
@@ -73,18 +73,20 @@ def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
     Connections are opened, and dispatch and watch run, while its lifespan lasts."""
     keys = own_keys(settings)
     problems = Problems(metadata_url=_metadata_url(settings.api_url))
+    described = openapi.document(
+        OPERATIONS,
+        api_url=settings.api_url,
+        openid_configuration=_openid_configuration(settings),
+    )
+    pages = [*_dashboard(settings), *docs.operations(described)]
     app = Starlette(
-        routes=routes([*_operations(settings.api_url), *_dashboard(settings)]),
+        routes=routes([*_operations(settings.api_url), *pages]),
         middleware=_middleware(settings),
         lifespan=lambda app: _lifespan(app, settings, problems, keys, traces),
         exception_handlers={404: _not_found, Exception: _unforeseen},
     )
     app.router.redirect_slashes = False
-    app.state.openapi = openapi.document(
-        OPERATIONS,
-        api_url=settings.api_url,
-        openid_configuration=_openid_configuration(settings),
-    )
+    app.state.openapi = described
     return _with_door(_with_security_headers(app, settings.api_url), traces)
 
 
@@ -129,7 +131,9 @@ async def _not_found(request: Request, _: Exception) -> Response:
         await parts(request).limits.stranger(request)
     except ApiError as refusal:
         error = refusal
-    return parts(request).problems.response(error, request)
+    response = parts(request).problems.response(error, request)
+    parts(request).metrics.answered(request.method, "", response.status_code)
+    return response
 
 
 async def _unforeseen(request: Request, cause: Exception) -> Response:
@@ -278,9 +282,9 @@ def _parts(
             tokens.exchanged,
         ),
         limits=limits,
-        streams=Streams(settings.user_streams),
+        streams=metrics.observed_streams(Streams(settings.user_streams)),
         metrics=metrics,
-        exchange=tokens.exchange,
+        exchange=metrics.observed_exchange(tokens.exchange) if tokens.exchange else None,
         problems=problems,
         max_body=settings.max_body,
         root=urlsplit(settings.api_url).path.rstrip("/"),

@@ -1,30 +1,23 @@
 """A third party's OpenID provider on loopback: npm's `oidc-provider`, started by the test.
 
-Needs Node 18 or later, npm, and once a registry: the packages, by `package-lock.json`, are kept in
-the user's cache. CI must have Node. Where the packages cannot be had, the tests are skipped with
-the reason, in CI as well: a registry that is away says nothing about Baton.
+Needs Node 18 or later, npm, and once a registry: see `tests/npm.py`.
 """
 
-import contextlib
-import hashlib
 import json
-import os
 import select
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, NoReturn, Self
+from typing import Any, Final, Literal, Self
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from app.tokens.signing_key import SigningKey
-from tests.needs import needs
+from tests.npm import digest, node, packages
 from tests.redis_process import free_port
 
 SOURCES: Final = Path(__file__).with_name("oidc_provider")
@@ -37,10 +30,9 @@ SECRET: Final = "s3cret & more = 100%:safe"
 Alg = Literal["ES256", "RS256"]
 Dialect = Literal["auth0", "rfc9068"]
 
-_OLDEST_NODE: Final = 18
-#: Seconds for an order, and for npm.
+_OTHERWISE: Final = "NOTHING was tested against a third party's provider"
+#: Seconds for an order.
 _ANSWER: Final = 60
-_INSTALL: Final = 120
 
 
 class OidcProvider:
@@ -83,9 +75,9 @@ class OidcProvider:
         self.start()
 
     def start(self) -> None:
-        server = _beside(installed(), SOURCES / "server.mjs")
+        server = _beside(packages(SOURCES, _OTHERWISE), SOURCES / "server.mjs")
         self._process = subprocess.Popen(
-            [_node(), str(server)],
+            [node(_OTHERWISE), str(server)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -199,64 +191,14 @@ def terminal(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def installed() -> Path:
-    """The folder with the packages, installed on first use."""
-    node = _node()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "baton-tests"
-    folder = cache / f"oidc-provider-{_digest(SOURCES / 'package-lock.json')}"
-    if folder.exists():
-        return folder
-    npm = shutil.which("npm") or _skip("npm is not installed")
-    cache.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=cache))
-    for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(SOURCES / name, draft / name)
-    try:
-        done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=draft,
-            env={**os.environ, "PATH": f"{Path(node).parent}{os.pathsep}{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL,
-            check=False,
-        )
-        why = f"{done.stdout}{done.stderr}"[-500:] if done.returncode else ""
-    except subprocess.TimeoutExpired:
-        why = f"it took longer than {_INSTALL} s"
-    if why:
-        shutil.rmtree(draft)
-        _skip(f"npm cannot install oidc-provider: {why}")
-    with contextlib.suppress(OSError):  # somebody else was faster
-        draft.rename(folder)  # appears whole or not at all
-    shutil.rmtree(draft, ignore_errors=True)
-    return folder
-
-
-def _beside(packages: Path, program: Path) -> Path:
+def _beside(folder: Path, program: Path) -> Path:
     """A copy of `program` where it finds the packages: Node looks beside the file that asks."""
-    copy = packages / f"{_digest(program)}-{program.name}"
+    copy = folder / f"{digest(program)}-{program.name}"
     if not copy.exists():
-        with tempfile.NamedTemporaryFile(dir=packages, delete=False) as draft:
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as draft:
             draft.write(program.read_bytes())
         Path(draft.name).rename(copy)
     return copy
-
-
-def _node() -> str:
-    path = needs("node")
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
-    if int(done.stdout.strip().removeprefix("v").split(".")[0]) < _OLDEST_NODE:
-        _skip(f"oidc-provider needs Node {_OLDEST_NODE}, this is {done.stdout.strip()}")
-    return path
-
-
-def _skip(why: str) -> NoReturn:
-    pytest.skip(f"{why}: NOTHING was tested against a third party's provider")
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _private_jwk(key: SigningKey) -> dict[str, Any]:

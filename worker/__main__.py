@@ -1,4 +1,7 @@
-"""`python -m worker`: a Celery worker that runs builds, until it is told to stop."""
+"""`python -m worker`: a Celery worker that runs builds, until it is told to stop.
+
+`python -m worker --check` only looks whether it could, and prints what it finds: see `checkup`.
+"""
 
 import gc
 import logging
@@ -21,14 +24,14 @@ from celery.signals import (
 from app.contract.environment import SettingsError
 from app.contract.log_format import LogFormat, log_to_stderr
 from app.contract.tracing import Tracing
+from worker import checkup
 from worker.api_client import RunApi
 from worker.celery_app import create_celery, quieten
 from worker.checkout import Checkout
+from worker.checkup import sandbox_of
 from worker.errors import SandboxFailed
 from worker.gate import Places
 from worker.room import RoomLimits
-from worker.sandbox import Limits
-from worker.sandbox.choice import choose
 from worker.sandbox.hidden import hide_this_process
 from worker.settings import WorkerSettings
 from worker.shutdown import Shutdown
@@ -41,6 +44,8 @@ _STOP_TRACES = 1.0
 
 def main() -> int:
     """Returns the exit code: 2 for a wrong setting or a sandbox that does not work."""
+    if sys.argv[1:] == ["--check"]:
+        return checkup.main(os.environ)
     try:
         settings = WorkerSettings.from_env(os.environ)
         traces = Tracing.from_env("baton-worker", os.environ)
@@ -113,18 +118,7 @@ def _tools(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Tools
 
     return Tools(
         connect=connect,
-        sandbox=choose(
-            settings.sandbox,
-            development=settings.development,
-            network=settings.sandbox_network,
-            limits=Limits(
-                memory_bytes=settings.sandbox_memory,
-                processes=settings.sandbox_processes,
-                file_bytes=settings.sandbox_file_size,
-            ),
-            workspaces=settings.workspaces,
-            run_as=settings.sandbox_user,
-        ),
+        sandbox=sandbox_of(settings),
         checkout=Checkout(
             protocols=settings.git_protocols,
             places=Places(settings.git_networks),

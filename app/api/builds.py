@@ -22,6 +22,9 @@ from app.tokens.claims import UserPrincipal
 
 _DEFAULT_LIMIT = 20
 _MAX_LIMIT = 100
+_MAX_LABELS = 8
+#: `name:value` at the longest that a spec may have.
+_LONGEST_LABEL = 64 + 1 + 256
 _DIGITS = re.compile(r"\d{1,3}\Z", re.ASCII)
 
 _NOT_DELEGABLE = (
@@ -63,17 +66,31 @@ async def page(request: Request, user: UserPrincipal) -> Response:
     cursor = bodies.parameter(request, "cursor")
     if cursor is not None and not PATTERN.match(cursor):
         raise ApiError(Code.BAD_REQUEST, "cursor must be the `next` of a page")
+    labels = _labels(request)
     found = await parts(request).service.page(
         user.user_id,
         status=Status(status) if status else None,
         cursor=cursor,
         limit=int(limit),
+        labels=labels,
     )
     headers = {}
     if found.next:
-        more = {"limit": limit, "cursor": found.next} | ({"status": status} if status else {})
+        more = [("limit", limit), ("cursor", found.next), *(("label", label) for label in labels)]
+        if status:
+            more.append(("status", status))
         headers["Link"] = f'<{parts(request).root}{paths.BUILDS}?{urlencode(more)}>; rel="next"'
     return _json(found, headers=headers)
+
+
+def _labels(request: Request) -> list[str]:
+    """The labels that builds must have."""
+    labels = request.query_params.getlist("label")
+    if len(labels) > _MAX_LABELS:
+        raise ApiError(Code.BAD_REQUEST, f"at most {_MAX_LABELS} labels can be asked for at once")
+    if not all(1 <= len(label) <= _LONGEST_LABEL for label in labels):
+        raise ApiError(Code.BAD_REQUEST, "label must be a label's `name`, or its `name:value`")
+    return labels
 
 
 async def show(request: Request, user: UserPrincipal) -> Response:

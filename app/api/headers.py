@@ -10,6 +10,12 @@ DATA_POLICY: Final = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+#: A page of ours that runs no program and talks to nobody.
+READING_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
 #: Seconds for which browsers come back by https only: a year.
 _HTTPS_ONLY: Final = 365 * 24 * 3600
 

@@ -1,26 +1,41 @@
 """What Prometheus is told.
 
 Two kinds of numbers. Those of builds come from the store and are everybody's: each replica says the
-same, so they are looked at with `max`, not summed. Those of minting and sending are this process'
-own, and are summed.
+same, so they are looked at with `max`, not summed. The others (minting, sending, requests, streams)
+are this process' own, and are summed. No label has a value that a client can make up.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
+from app.api.shared_numbers import SharedNumbers
+from app.api.streams import Streams
 from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
-from app.builds.model import Ticket, Timers
+from app.builds.model import Kept, Ticket, Timers
 from app.builds.queue import BuildQueue
-from app.builds.store.counts import CountReader, Counts
+from app.builds.service import Keep
+from app.builds.store.counts import CountReader
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+#: Methods that have a name of their own (RFC 9110 §9, RFC 5789); the rest is `other`.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+# When each series began, as a series of its own: twice as many, and nobody reads them.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -30,35 +45,55 @@ class Metrics:
         """`provider` is the kind of minter that the tokens come from."""
         self._reader = reader
         self._own = CollectorRegistry()
-        self._mint = Histogram(
-            "baton_mint_seconds",
-            "Time to get a build token, failures included",
-            ["provider"],
-            buckets=_SECONDS,
-            registry=self._own,
-        ).labels(provider)
-        self._mint_failures = Counter(
-            "baton_mint_failures",
-            "Tokens that were not to be had",
-            ["provider", "reason"],
-            registry=self._own,
-        )
         self._provider = provider
-        self._send = Histogram(
-            "baton_send_seconds",
-            "Time to hand a message to the broker, failures included",
-            buckets=_SECONDS,
-            registry=self._own,
+        self._mint = self._seconds(
+            "baton_mint_seconds", "Time to get a build token, failures included", ["provider"]
         )
-        self._send_failures = Counter(
-            "baton_send_failures", "Messages that the broker did not confirm", registry=self._own
+        self._mint_failures = self._count(
+            "baton_mint_failures", "Tokens that were not to be had", ["provider", "reason"]
         )
+        self._exchange = self._seconds(
+            "baton_exchange_seconds",
+            "Time to exchange a user's token for all tokens of a build, failures included",
+            ["provider"],
+        )
+        self._exchange_failures = self._count(
+            "baton_exchange_failures",
+            "Submissions whose user's token was not exchanged",
+            ["provider", "reason"],
+        )
+        self._send = self._seconds(
+            "baton_send_seconds", "Time to hand a message to the broker, failures included"
+        )
+        self._send_failures = self._count(
+            "baton_send_failures", "Messages that the broker did not confirm"
+        )
+        self._request_seconds = self._seconds(
+            "baton_http_request_seconds",
+            "Time until the answer to a request begins; a followed log goes on after that",
+            ["method", "route"],
+        )
+        self._requests = self._count(
+            "baton_http_requests", "Requests that were answered", ["method", "route", "status"]
+        )
+        self._streams = Gauge(
+            "baton_streams_open", "Logs and events that are being followed", registry=self._own
+        )
+        # Memory, processor time and open files, where the system tells of them.
+        ProcessCollector(registry=self._own)
+
+    def _seconds(self, name: str, words: str, labels: Sequence[str] = ()) -> Histogram:
+        return Histogram(name, words, labels, buckets=_SECONDS, registry=self._own)
+
+    def _count(self, name: str, words: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(name, words, labels, registry=self._own)
 
     def observed_mint(self, mint: Mint) -> Mint:
         """The same, looked at."""
+        seconds = self._mint.labels(self._provider)
 
         async def observed(*, user_id: str, build_id: str, lifetime: float) -> Ticket:
-            with _timed(self._mint):
+            with _timed(seconds):
                 try:
                     return await mint(user_id=user_id, build_id=build_id, lifetime=lifetime)
                 except MintFailed as error:
@@ -67,9 +102,41 @@ class Metrics:
 
         return observed
 
+    def observed_exchange(self, exchange: Callable[[str], Keep]) -> Callable[[str], Keep]:
+        """The same, looked at."""
+        seconds = self._exchange.labels(self._provider)
+
+        def observed(subject_token: str) -> Keep:
+            keep = exchange(subject_token)
+
+            async def kept(*, user_id: str, build_id: str, timeout: float) -> Kept:
+                with _timed(seconds):
+                    try:
+                        return await keep(user_id=user_id, build_id=build_id, timeout=timeout)
+                    except MintFailed as error:
+                        self._exchange_failures.labels(self._provider, error.reason).inc()
+                        raise
+
+            return kept
+
+        return observed
+
     def observed_queue(self, queue: BuildQueue) -> BuildQueue:
         """The same, looked at."""
         return _ObservedQueue(queue, self._send, self._send_failures)
+
+    def observed_streams(self, streams: Streams) -> Streams:
+        """The same, looked at."""
+        self._streams.set_function(lambda: streams.open)
+        return streams
+
+    def answered(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
+        """A request to the path template `route` got its answer; '' where there is no such path,
+        and then no time either."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(known, route, str(status)).inc()
+        if seconds is not None:
+            self._request_seconds.labels(known, route).observe(seconds)
 
     async def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -78,7 +145,7 @@ class Metrics:
             counts = await self._reader.read()
         except StoreUnavailable:
             counts = None
-        shared.register(_Shared(counts))
+        shared.register(SharedNumbers(counts))
         return generate_latest(shared) + generate_latest(self._own)
 
 
@@ -110,59 +177,3 @@ def _timed(histogram: Histogram) -> Iterator[None]:
         yield
     finally:
         histogram.observe(time.perf_counter() - begun)
-
-
-class _Shared(Collector):
-    """The store's numbers at one moment; None when it could not be asked."""
-
-    def __init__(self, counts: Counts | None) -> None:
-        self._counts = counts
-
-    def collect(self) -> Iterator[Metric]:
-        counts = self._counts
-        yield GaugeMetricFamily(
-            "baton_store_up", "Whether the store answers", value=float(counts is not None)
-        )
-        if counts is None:
-            return
-        yield from _gauges(counts)
-        yield from _counters(counts)
-
-
-def _gauges(counts: Counts) -> Iterator[Metric]:
-    for name, words, value in (
-        ("baton_builds_queued", "Builds that no worker has begun", counts.queued),
-        ("baton_builds_dispatched", "Of these, on their way to a worker", counts.dispatched),
-        ("baton_builds_delayed", "Of these, waiting for the next try", counts.delayed),
-        ("baton_builds_running", "Builds that run", counts.running),
-        ("baton_queue_oldest_seconds", "Wait of the first queued build", counts.oldest_wait),
-    ):
-        yield GaugeMetricFamily(name, words, value=value)
-    if counts.worker_silence is not None:
-        yield GaugeMetricFamily(
-            "baton_worker_silence_seconds",
-            "Time since any worker spoke",
-            value=counts.worker_silence,
-        )
-
-
-def _counters(counts: Counts) -> Iterator[Metric]:
-    totals = counts.totals
-    for name, words in (
-        ("submitted", "Builds that were accepted"),
-        ("dispatched", "Attempts that were sent to workers"),
-        ("lease_lost", "Attempts whose worker fell silent"),
-        ("handed_back", "Attempts that a worker gave back as it was shut down"),
-    ):
-        yield CounterMetricFamily(f"baton_builds_{name}", words, value=totals.get(name, 0))
-    yield CounterMetricFamily(
-        "baton_log_bytes", "Bytes of logs that workers sent", value=totals.get("log_bytes", 0)
-    )
-    ended = CounterMetricFamily(
-        "baton_builds_ended", "Builds that ended", labels=["status", "reason"]
-    )
-    for name, value in sorted(totals.items()):
-        if name.startswith("ended:"):
-            _, status, reason = name.split(":", 2)
-            ended.add_metric([status, reason], value)
-    yield ended

@@ -21,6 +21,11 @@ _API_VERSION: Final = "1"
 _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "build_id": {"type": "string", "pattern": "^bld_[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
     "status": {"type": "string", "enum": list(Status)},
+    "label": {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1, "maxLength": 321},
+        "maxItems": 8,
+    },
     "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     "cursor": {"type": "string", "pattern": "^bld_[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
     "log": {"type": "string", "enum": ["0", "1", "false", "true"], "default": "1"},

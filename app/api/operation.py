@@ -1,6 +1,7 @@
 """One call of the API: what the router, the guard and the OpenAPI document need to know of it."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -96,13 +97,21 @@ def _route(path: str, methods: dict[str, Endpoint]) -> Route:
 
 
 def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
-    """A door: every error becomes an answer here, the unforeseen ones too."""
+    """A door: every error becomes an answer here, the unforeseen ones too, and is counted."""
     allowed = ", ".join(sorted(methods))
 
     async def not_allowed(request: Request) -> Response:
         await parts(request).limits.stranger(request)
         detail = f"this path takes {allowed}"
         raise ApiError(Code.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
+
+    async def counted(request: Request) -> Response:
+        begun = time.perf_counter()
+        response = await answer(request)
+        parts(request).metrics.answered(
+            request.method, path, response.status_code, time.perf_counter() - begun
+        )
+        return response
 
     async def answer(request: Request) -> Response:
         request.scope[ROUTE] = path
@@ -120,4 +129,4 @@ def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
         parts(request).limits.tell(request, response)
         return response
 
-    return answer
+    return counted

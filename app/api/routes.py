@@ -41,6 +41,8 @@ OPERATIONS: Final = (
         gives=BuildPage,
         query={
             "status": "only builds in this state",
+            "label": "only builds with this label, `name` or `name:value`; repeated: with each of "
+            "them. Such a page may be short, or empty, and have a `next` one",
             "limit": "1 to 100, default 20",
             "cursor": "the `next` of the page before",
         },

@@ -23,6 +23,11 @@ class Streams:
         self._limit = limit
         self._open: Counter[str] = Counter()
 
+    @property
+    def open(self) -> int:
+        """How many there are now, of all users."""
+        return self._open.total()
+
     def response(
         self,
         user_id: str,

@@ -92,6 +92,11 @@ class CeleryQueue:
     async def ping(self) -> None:
         await self._bounded(self._pinger, self._ping)
 
+    async def declare(self) -> None:
+        """Make sure that the queue is there, as workers and `send` declare it. Raises
+        `QueueUnavailable` where the broker has another of that name, or does not let us."""
+        await self._bounded(self._pinger, self._declare)
+
     async def close(self) -> None:
         for threads in (self._senders, self._pinger):
             threads.shutdown(wait=False, cancel_futures=True)
@@ -167,6 +172,13 @@ class CeleryQueue:
 
     def _ping(self) -> None:
         self._connect().release()
+
+    def _declare(self) -> None:
+        connection = self._connect()
+        try:
+            self._celery.amqp.queues[wire.QUEUE](connection.default_channel).declare()
+        finally:
+            connection.collect()
 
     def _close(self) -> None:
         while self._idle:

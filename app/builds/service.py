@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -93,6 +93,7 @@ class BuildService:
             retry_of=retry_of,
             idempotency=idempotency,
             idempotency_ttl=self._rules.idempotency_ttl,
+            labels=spec.labels,
             queue_limit=self._rules.user_queue,
             trace=tracing.written(),
             kept=kept,
@@ -132,10 +133,22 @@ class BuildService:
         return build.view
 
     async def page(
-        self, owner: str, *, status: Status | None, cursor: str | None, limit: int
+        self,
+        owner: str,
+        *,
+        status: Status | None,
+        cursor: str | None,
+        limit: int,
+        labels: Sequence[str] = (),
     ) -> BuildPage:
-        """Up to `limit` builds, newest first, after the one that `cursor` names."""
-        builds, following = await self._store.page(owner, status=status, before=cursor, limit=limit)
+        """Up to `limit` builds, newest first, after the one that `cursor` names.
+
+        With `labels`, those that have each of them (`name` or `name:value`); such a page may be
+        empty and have a next one.
+        """
+        builds, following = await self._store.page(
+            owner, status=status, before=cursor, limit=limit, labels=labels
+        )
         return BuildPage(builds=[build.view for build in builds], next=following)
 
     async def cancel(self, owner: str, build_id: str) -> BuildView:

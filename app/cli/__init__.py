@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "api": "app.cli.serve",
     "worker": "app.cli.serve",
     "issuer": "app.cli.serve",
+    "doctor": "app.cli.doctor",
     "secrets": "app.cli.secret_files",
     "dpop-key": "app.cli.dpop_key",
 }

@@ -14,6 +14,7 @@ from typing import IO, Final, Self
 import httpx
 
 from app.cli import store_server
+from app.cli.dev_settings import remove_settings, write_settings
 from app.cli.sign_in import CLIENT_ID, DEFAULT_AUDIENCE
 from app.cli.supervisor import Child, Supervisor
 from app.contract import paths
@@ -112,6 +113,7 @@ class Stack:
 
     def _end(self) -> None:
         self._supervisor.stop()
+        remove_settings(self._place.data)
         self._lock.close()
 
     # ── the parts, in the order in which they need each other ──────────────────────────────────
@@ -165,6 +167,7 @@ class Stack:
         workers = self._place.workers
         env.setdefault("BATON_DISPATCH_WINDOW", str(max(_DISPATCH_WINDOW, workers)))
         env.setdefault("BATON_USER_CONCURRENCY", str(max(_USER_CONCURRENCY, workers)))
+        write_settings(self._place.data, env)
         child = self._supervisor.start("api", _baton("api"), env, grace=_SERVER_GRACE)
         self._until_ok(child, self.api_url + paths.READYZ)
         self._progress("api", self.api_url)

@@ -22,6 +22,10 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 class SettingsError(ValueError):
     """A setting is wrong or missing; the message names it and says what to do."""
 
+    def __init__(self, *sentences: str) -> None:
+        self.sentences = sentences  #: one for each setting
+        super().__init__("; ".join(sentences))
+
 
 def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
@@ -74,7 +78,7 @@ class FromEnvironment(BaseModel):
         try:
             settings = cls(**values)
         except ValidationError as error:
-            raise SettingsError(_sentence(error)) from None
+            raise SettingsError(*_sentences(error)) from None
         settings.check()
         return settings
 
@@ -120,7 +124,7 @@ def _content(variable: str, path: str) -> str:
         raise SettingsError(f"{variable}: cannot read {path}: {error}") from None
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentences(error: ValidationError) -> list[str]:
     sentences = []
     for item in error.errors(include_input=False, include_url=False):
         variable = PREFIX + str(item["loc"][0]).upper()
@@ -128,7 +132,7 @@ def _sentence(error: ValidationError) -> str:
             sentences.append(f"{variable} is not set")
         else:
             sentences.append(f"{variable}: {item['msg'].removeprefix('Value error, ')}")
-    return "; ".join(sentences)
+    return sentences
 
 
 def check_broker(url: str, name: str) -> None:

@@ -19,6 +19,10 @@ OPENAPI: Final = "/openapi.json"
 JWKS: Final = "/.well-known/jwks.json"
 PROTECTED_RESOURCE: Final = "/.well-known/oauth-protected-resource"
 
+#: The page that describes this API, and its files.
+DOCS: Final = "/docs"
+DOCS_FILE: Final = "/docs/{name}"
+
 #: The dashboard's: its page, how it signs in, and its files.
 DASHBOARD: Final = "/"
 DASHBOARD_CONFIG: Final = "/dashboard-config.json"

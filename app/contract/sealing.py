@@ -4,6 +4,7 @@ Authenticated encryption by Fernet (AES-128-CBC and HMAC-SHA-256, https://github
 with several keys at once, so that keys can be changed while messages are on their way.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Final
@@ -20,6 +21,11 @@ class Unsealable(Exception):
 def new_key() -> str:
     """A fresh key: 32 random bytes in base64url."""
     return Fernet.generate_key().decode()
+
+
+def fingerprint(key: str) -> str:
+    """What two sides may show each other to see whether they have the same key."""
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 class Seal:

@@ -132,11 +132,11 @@ class Source(Wire):
 class Step(Wire):
     """One shell script (`sh -e`) of a build."""
 
-    name: Name
+    name: Annotated[Name, Field(examples=["test"])]
     run: Annotated[
         str,
         StringConstraints(min_length=1, max_length=MAX_SCRIPT),
-        Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
+        Field(examples=["make test"], json_schema_extra={"pattern": r"^[^\u0000]*$"}),
     ]
     env: dict[str, str] = Field(default_factory=dict, json_schema_extra=_ENV_SCHEMA)
     timeout: Seconds | None = Field(default=None, description="seconds; at most the build's own")

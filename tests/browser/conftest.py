@@ -24,7 +24,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    settings = {"BATON_LOG_LIMIT": "130000000"}
+    settings = {"BATON_LOG_LIMIT": "130000000", "BATON_MAX_BUILD_TIMEOUT": "1200"}
     with Stack(tmp_path_factory.mktemp("stack"), **settings) as stack:
         stack.worker(concurrency=3)
         yield stack

@@ -20,7 +20,7 @@ def builds(stack: Stack) -> Iterator[dict[str, str]]:
         "failed": ran(stack, *STORY, labels=labels),
         "succeeded": ran(stack, ("lint", "echo fine"), ("unit", "sleep 0.4; echo fine")),
         "running": submit(
-            stack, ("compile", "for i in $(seq 30); do echo $i; done; sleep 240"), ("test", "true")
+            stack, ("compile", "for i in $(seq 30); do echo $i; done; sleep 1100"), ("test", "true")
         ),
     }
     yield found
@@ -110,6 +110,7 @@ def test_the_keyboard_is_enough(ann: Dashboard, builds: dict[str, str]) -> None:
     expect(page.locator(".build-row").nth(1)).to_be_focused()
     page.keyboard.press("Enter")
     ann.see(ann.badge)
+    expect(page.locator("h1")).to_be_focused()
     page.keyboard.press("l")
     expect(ann.log).to_be_focused()
     page.keyboard.press("g")
@@ -121,6 +122,54 @@ def test_the_keyboard_is_enough(ann: Dashboard, builds: dict[str, str]) -> None:
     ann.see(page.locator(".row.chosen"), "FAIL")
     page.keyboard.press("r")
     expect(page).not_to_have_url(f"#/builds/{builds['failed']}", timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("ann", ["desk"], indirect=True)
+def test_single_keys_can_be_turned_off(ann: Dashboard) -> None:
+    """WCAG 2.2, 2.1.4: a spoken word is many keys."""
+    page = ann.page
+    page.keyboard.press("?")
+    page.get_by_label("Single keys do this").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    page.keyboard.press("?")
+    expect(page.get_by_role("heading", name="Builds")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Keyboard shortcuts").first.click()
+    page.get_by_label("Single keys do this").check()
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    ann.see(page.get_by_role("heading", name="New build"))
+
+
+@pytest.mark.parametrize("ann", ["desk"], indirect=True)
+def test_a_system_with_colours_and_a_pace_of_its_own_is_heeded(
+    ann: Dashboard, builds: dict[str, str]
+) -> None:
+    page = ann.page
+    page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    ann.go(f"/builds/{builds['running']}")
+    ann.see(ann.badge, "Running")
+    clean(ann)
+    moving = page.evaluate(
+        "document.getAnimations().filter((a) => a.playState === 'running').length"
+    )
+    assert moving == 0
+    chosen = page.get_by_role("button", name="Follow").evaluate(
+        "(e) => getComputedStyle(e).forcedColorAdjust"
+    )
+    assert chosen == "none"  # else nothing would tell that it is pressed
+
+
+@pytest.mark.parametrize("ann", ["desk"], indirect=True)
+def test_paper_shows_the_build_and_no_tools(ann: Dashboard, builds: dict[str, str]) -> None:
+    ann.go(f"/builds/{builds['failed']}")
+    ann.see(ann.log.get_by_text("1 failed, 37 passed"))
+    ann.page.emulate_media(media="print")
+    expect(ann.badge).to_be_visible()
+    expect(ann.log.get_by_text("1 failed, 37 passed")).to_be_visible()
+    for name in ("Retry", "Raw", "Sign out"):
+        expect(ann.page.get_by_role("button", name=name)).to_have_count(0)
 
 
 def test_nothing_jumps_while_a_build_opens(ann: Dashboard, builds: dict[str, str]) -> None:

@@ -22,11 +22,22 @@ def test_builds_are_found_by_status_and_by_label(ann: Dashboard, stack: Stack) -
 
     ann.page.get_by_role("link", name="All", exact=True).click()
     ann.see(ann.page.locator(f'[href="#/builds/{good}"]'))
-    ann.page.get_by_role("searchbox", name="Filter by label").fill("pr: 17")
-    ann.page.keyboard.press("Enter")
+    label = ann.page.get_by_role("searchbox", name="Filter by label")
+    label.fill("team")
+    label.press("Enter")
+    expect(rows).to_have_count(1, timeout=PATIENCE)
+    label.fill("pr: 18")
+    label.press("Enter")
+    ann.see(ann.page.get_by_text("No build is like that."))
+    ann.page.get_by_role("link", name="Label team: take away").click()
+    expect(rows).to_have_count(1, timeout=PATIENCE)
+    ann.see(rows, "broken")
+    expect(ann.page).to_have_url(re.compile(r"#/\?label=pr%3A18$"))
+
+    ann.go(f"/builds/{good}")
+    ann.page.locator(".meta").get_by_role("link", name="pr: 17").click()
     expect(rows).to_have_count(1, timeout=PATIENCE)
     ann.see(rows, "fine")
-    expect(ann.page).to_have_url(re.compile("label=pr"))
 
 
 def test_the_list_lives(ann: Dashboard, stack: Stack) -> None:
@@ -35,6 +46,14 @@ def test_the_list_lives(ann: Dashboard, stack: Stack) -> None:
     row = ann.page.locator(f'[href="#/builds/{build_id}"]')
     ann.see(row, "Running")
     ann.see(row, "Succeeded")
+
+
+def test_a_build_that_does_not_fit_any_more_leaves_the_list(ann: Dashboard, stack: Stack) -> None:
+    ann.go("/?status=running")
+    build_id = submit(stack, ("slow", "echo a; sleep 3; echo b"))
+    row = ann.page.locator(f'[href="#/builds/{build_id}"]')
+    ann.see(row, "Running")
+    expect(row).to_have_count(0, timeout=PATIENCE)
 
 
 def test_older_builds_come_page_by_page(ann: Dashboard, stack: Stack) -> None:
@@ -120,10 +139,23 @@ def test_a_build_that_ended_is_built_again(ann: Dashboard, stack: Stack) -> None
     ann.see(ann.page.locator(".verdict"), "fails")
     ann.page.get_by_role("button", name="Retry").click()
     expect(ann.page).not_to_have_url(re.compile(before), timeout=PATIENCE)
-    ann.see(ann.page.get_by_label("About this build"), "Again after")
+    ann.see(ann.page.get_by_label("About this build"), "Retry of")
     ann.see(ann.badge, "Failed")
     ann.page.get_by_role("link", name="Edit and run").click()
     expect(ann.page.get_by_label("Name", exact=True)).to_have_value("fails", timeout=PATIENCE)
+
+
+def test_a_commit_leads_to_its_page_where_its_host_has_one(ann: Dashboard, stack: Stack) -> None:
+    sha = "0123456789abcdef0123456789abcdef01234567"
+    source = {"git": "https://github.com/acme/site.git", "sha": sha}
+    build_id = submit(stack, ("one", "true"), source=source)
+    about = ann.go(f"/builds/{build_id}").page.get_by_label("About this build")
+    link = about.get_by_role("link", name="at github.com")
+    expect(link).to_have_attribute("href", f"https://github.com/acme/site/commit/{sha}")
+    expect(link).to_have_attribute("rel", "noopener noreferrer")
+    with stack.http() as http:
+        http.post(f"/builds/{build_id}/cancel")
+    ended(stack, build_id)
 
 
 def test_a_page_says_what_its_worker_may_do(ann: Dashboard, stack: Stack) -> None:

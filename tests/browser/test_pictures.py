@@ -57,6 +57,7 @@ def test_the_dashboard_is_worth_a_look(browser: Browser, tmp_path: Path) -> None
         ann.see(ann.log.get_by_text("module_400.c"))
         ann.page.screenshot(path=folder / "running.png")
         ann.page.emulate_media(color_scheme="dark")
+        ann.page.set_viewport_size({"width": 1320, "height": 1080})
         ann.go(f"/builds/{failed}")
         ann.see(ann.log_facts, "lines")
         ann.page.keyboard.press("e")

@@ -133,6 +133,12 @@ def test_a_wrong_query_is_refused(ann: User, query: str) -> None:
     assert (answer.status_code, code(answer)) == (400, "bad-request")
 
 
+@pytest.mark.parametrize("query", ["label=", f"label={'x' * 322}", "&".join(["label=x"] * 9)])
+def test_labels_that_no_build_can_have_are_refused(ann: User, query: str) -> None:
+    answer = ann.http.get(f"/builds?{query}")
+    assert (answer.status_code, code(answer)) == (400, "bad-request")
+
+
 def test_the_spa_may_call_and_read_what_it_needs(ann: User) -> None:
     asked = ann.http.options(
         "/builds",

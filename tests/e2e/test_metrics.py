@@ -69,6 +69,37 @@ def test_what_happened_to_builds_is_counted_once(own: Stack) -> None:
     assert after["baton_mint_seconds_count client_credentials"] == 4
     assert after["baton_send_seconds_count"] == 4
     assert 0 <= after["baton_worker_silence_seconds"] < 60
+    # The lost build's second attempt is no wait of a submission.
+    assert after["baton_dispatch_wait_seconds_count"] == 3
+    assert after["baton_claim_wait_seconds_count"] == 3
+    assert after["baton_claim_wait_seconds_sum"] >= after["baton_dispatch_wait_seconds_sum"] > 0
+    assert after["baton_dispatch_wait_seconds_bucket +Inf"] == 3
+    assert after["baton_dispatch_wait_seconds_bucket 14400"] == 3
+
+
+def test_requests_are_counted_by_route_and_never_by_build(own: Stack) -> None:
+    with User(own) as ann:
+        build_id = ann.submit(steps("true"))
+        with ann.http.stream("GET", f"/builds/{build_id}/log?follow=1") as followed:
+            assert followed.status_code == 200
+            assert scraped(own)["baton_streams_open"] == 1
+            ann.cancel(build_id)
+            followed.read()
+        for _ in range(2):
+            assert ann.http.get(f"/builds/{build_id}").status_code == 200
+    assert httpx.get(f"{own.api_url}/nothing-here").status_code == 404
+    assert httpx.request("PROPFIND", f"{own.api_url}/builds").status_code == 405
+    wait_until("the stream has ended", lambda: scraped(own)["baton_streams_open"] == 0)
+    now = scraped(own)
+    requests = "baton_http_requests_total"
+    assert now[f"{requests} GET /builds/{{build_id}} 200"] == 2
+    assert now[f"{requests} POST /builds 202"] == 1
+    assert now[f"{requests} GET /builds/{{build_id}}/log 200"] == 1
+    assert now[f"{requests} GET  404"] == 1
+    assert now[f"{requests} other /builds 405"] == 1
+    assert now["baton_http_request_seconds_count GET /builds/{build_id}"] == 2
+    assert not [name for name in now if build_id in name or "PROPFIND" in name]
+    assert now["process_resident_memory_bytes"] > 0
 
 
 def test_a_provider_that_is_away_shows_and_so_does_the_store(own: Stack) -> None:

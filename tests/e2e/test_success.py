@@ -2,9 +2,11 @@
 
 import hashlib
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+from app.client import BatonClient
 from tests.e2e.user import User, steps
 from tests.repository import Repository
 
@@ -125,6 +127,20 @@ def test_pages_of_builds_are_linked(ann: User) -> None:
         ann.wait_for(build_id)
     done = ann.http.get("/builds", params={"status": "succeeded", "limit": 100}).json()["builds"]
     assert set(ids) <= {build["id"] for build in done}
+
+
+def test_builds_are_found_by_their_labels(ann: User) -> None:
+    labels = {"pr": "17", "team": "a & b: c"}
+    ids = [ann.submit({**steps("true"), "labels": {**labels, "n": str(n)}}) for n in range(3)]
+    ann.submit({**steps("true"), "labels": {"pr": "18"}})
+    both = {"label": ["pr:17", "team:a & b: c"], "limit": "2"}
+    first = ann.http.get(f"/builds?{urlencode(both, doseq=True)}")
+    assert [build["id"] for build in first.json()["builds"]] == [ids[2], ids[1]]
+    second = ann.http.get(first.links["next"]["url"]).json()
+    assert ([build["id"] for build in second["builds"]], second["next"]) == ([ids[0]], None)
+    with BatonClient(ann.stack.api_url, ann.stack.token()) as client:
+        found = client.list(labels=["pr:17", "n:1"])
+    assert [build.id for build in found.builds] == [ids[1]]
 
 
 def test_the_same_key_and_body_make_one_build(ann: User) -> None:

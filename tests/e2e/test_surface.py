@@ -90,7 +90,8 @@ def test_every_call_of_the_document_answers_so(stack: Stack, ann: User, build_id
 
 
 @pytest.mark.parametrize(
-    "path", ["/healthz", "/readyz", "/openapi.json", "/nothing", "/builds", "/builds/x/log"]
+    "path",
+    ["/healthz", "/readyz", "/openapi.json", "/docs", "/nothing", "/builds", "/builds/x/log"],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
 def test_refusals_and_documents_answer_so(stack: Stack, method: str, path: str) -> None:

@@ -19,6 +19,7 @@ async def submit(
     *,
     key: tuple[str, str] | None = None,
     spec: str = SPEC,
+    labels: dict[str, str] | None = None,
 ) -> str:
     build_id, _ = await store.submit(
         build_id=IDS.new(),
@@ -29,6 +30,7 @@ async def submit(
         retry_of=None,
         idempotency=key,
         idempotency_ttl=60,
+        labels=labels,
     )
     return build_id
 

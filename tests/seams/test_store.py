@@ -307,6 +307,46 @@ async def test_pages_follow_each_other_newest_first(store: BuildStore) -> None:
     assert [build.view.id for build in cancelled] == [ids[0]]
 
 
+async def test_builds_are_found_by_all_of_the_labels_that_are_wanted(store: BuildStore) -> None:
+    both = await submit(store, labels={"pr": "17", "team": "web"})
+    await submit(store, "auth0|bob", labels={"pr": "17", "team": "web"})
+    other = await submit(store, labels={"pr": "18", "team": "web"})
+    odd = await submit(store, labels={"url:a": "b:c", "empty": "", "ä\n": "ö"})
+    await submit(store)
+    await store.cancel(both, "auth0|ann", who="auth0|ann")
+
+    async def found(*labels: str, status: Status | None = None) -> list[str]:
+        page, following = await store.page(
+            "auth0|ann", status=status, before=None, limit=3, labels=labels
+        )
+        assert following is None
+        return [build.view.id for build in page]
+
+    assert await found("pr") == [other, both]
+    assert await found("pr:17") == [both]
+    assert await found("team:web", "pr:18") == [other]
+    assert await found("team:web", status=Status.CANCELLED) == [both]
+    for text in ("url:a:b:c", "url:a", "empty", "empty:", "ä\n:ö"):
+        assert await found(text) == [odd]
+    for text in ("17", "url", "pr:1", "PR", "b:c", "pr:17 "):
+        assert await found(text) == []
+
+
+async def test_pages_of_a_label_follow_each_other_without_a_gap_or_a_repeat(
+    store: BuildStore,
+) -> None:
+    ids = [await submit(store, labels={"odd": str(n % 2)}) for n in range(10)]
+    seen: list[str] = []
+    before = None
+    for expected in (2, 2, 1):
+        page, before = await store.page(
+            "auth0|ann", status=None, before=before, limit=2, labels=["odd:1"]
+        )
+        assert len(page) == expected
+        seen += [build.view.id for build in page]
+    assert (seen, before) == (ids[::-2], None)
+
+
 async def test_an_unanswering_store_is_said_to_be_so(tmp_path: Path) -> None:
     store = BuildStore(connect(f"unix://{tmp_path}/nothing"))
     with pytest.raises(errors.StoreUnavailable):

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from app.builds import errors
 from app.builds.store import BuildStore, connect, keys, scripts
+from app.builds.store.labelled import LOOK
 from app.contract.status import Status
 from tests.redis_process import RedisProcess
 from tests.seams.stored import append, claim, dispatch, expire, result, status_of, submit, take
@@ -144,3 +145,18 @@ async def test_a_page_of_large_builds_is_shorter(store: BuildStore) -> None:
         assert len(page) == expected
         seen += [build.view.id for build in page]
     assert (seen, before) == (ids[::-1], None)
+
+
+async def test_a_look_for_a_rare_label_ends_and_can_go_on(store: BuildStore) -> None:
+    rare = await submit(store, labels={"rare": "yes"})
+    for _ in range(0, LOOK, 50):
+        await asyncio.gather(*(submit(store, labels={"common": "yes"}) for _ in range(50)))
+    page, before = await store.page(
+        "auth0|ann", status=None, before=None, limit=20, labels=["rare"]
+    )
+    assert page == []
+    assert before is not None
+    page, before = await store.page(
+        "auth0|ann", status=None, before=before, limit=20, labels=["rare"]
+    )
+    assert ([build.view.id for build in page], before) == ([rare], None)

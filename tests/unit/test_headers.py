@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.api.headers import DATA_POLICY, SecurityHeaders, page_policy
+from app.api.headers import DATA_POLICY, READING_POLICY, SecurityHeaders, page_policy
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -93,7 +93,11 @@ async def test_an_application_without_http_is_left_alone() -> None:
 
 @pytest.mark.parametrize("loose", ["unsafe-inline", "unsafe-eval", "*", "http:", "https: "])
 def test_no_policy_has_a_hole(loose: str) -> None:
-    for policy in (DATA_POLICY, page_policy(issuer_origin="https://login.example.com")):
+    for policy in (
+        DATA_POLICY,
+        READING_POLICY,
+        page_policy(issuer_origin="https://login.example.com"),
+    ):
         assert loose not in policy
         directives = dict(each.strip().partition(" ")[::2] for each in policy.split(";"))
         # These do not fall back to default-src, so each has to be there.

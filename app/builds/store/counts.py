@@ -1,13 +1,17 @@
 """What the store counts of all builds, and how many there are of each kind now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from app.builds.store import keys
 from app.builds.store.connection import answering
+
+#: Upper bounds, in seconds, of the buckets that waits are counted in; one more has the longer ones.
+WAITS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,8 +23,23 @@ class Counts:
     oldest_wait: float  #: seconds for which the first of the queued has waited; 0 without any
     worker_silence: float | None  #: seconds since any worker spoke; None where none ever did
     #: Since the store was new, by name: `submitted`, `dispatched`, `log_bytes`, `lease_lost`,
-    #: `handed_back`, and `ended:<status>:<reason>`.
+    #: `handed_back`, `ended:<status>:<reason>`, and what `waits` reads.
     totals: Mapping[str, int]
+
+    def waits(self, what: str) -> "Waits":
+        """From submission to `dispatch` or to `claim`, of first attempts."""
+        bounds = [f"{seconds:g}" for seconds in WAITS] + ["Inf"]
+        found = [self.totals.get(f"wait:{what}:{bound}", 0) for bound in bounds]
+        return Waits(
+            buckets=list(zip(bounds, accumulate(found), strict=True)),
+            total=self.totals.get(f"wait_ms:{what}", 0) / 1000,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waits:
+    buckets: Sequence[tuple[str, int]]  #: how many waited no longer than so many seconds
+    total: float  #: seconds of all together
 
 
 class CountReader:

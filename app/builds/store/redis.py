@@ -1,5 +1,6 @@
 """`BuildStore`: what a build goes through, each step one script on Redis."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final
@@ -11,6 +12,7 @@ from app.builds.model import NOTHING_KEPT, Build, Credential, Kept
 from app.builds.store import keys, scripts
 from app.builds.store.answers import Claimed, Expired, Finish, Taken
 from app.builds.store.connection import answering
+from app.builds.store.labelled import labelled
 from app.contract.status import Status
 
 #: Bytes of specs and steps on one page of builds.
@@ -85,13 +87,15 @@ class BuildStore:
         retry_of: str | None,
         idempotency: tuple[str, str] | None,
         idempotency_ttl: float,
+        labels: Mapping[str, str] | None = None,
         queue_limit: int = _NO_LIMIT,
         trace: str = "",
         kept: Kept = NOTHING_KEPT,
     ) -> tuple[str, int | None]:
         """Record a new build, and what is kept for it, and queue it.
 
-        `idempotency` is a key and the digest of the body; `trace` is for whoever takes the build.
+        `labels` are the spec's, to be found by. `idempotency` is a key and the digest of the body;
+        `trace` is for whoever takes the build.
         Returns the build's id and its creation time in milliseconds, or None for the time when the
         key has made that build before.
         Raises `KeyReused` when it was with another body, and `QueueFull` when `queue_limit` builds
@@ -100,7 +104,8 @@ class BuildStore:
         key, digest = idempotency or ("", "")
         answer = await self._run(
             "submit", build_id, owner, spec_json, timeout, _ms(max_wait), retry_of or "",
-            key, digest, _ms(idempotency_ttl), queue_limit, trace, _ms(kept.lasts), *kept.sealed,
+            key, digest, _ms(idempotency_ttl), queue_limit, json.dumps(labels) if labels else "",
+            trace, _ms(kept.lasts), *kept.sealed,
         )  # fmt: skip
         word = answer[0]
         if word == b"queue_full":
@@ -144,22 +149,32 @@ class BuildStore:
         return Build.from_record({k.decode(): v.decode() for k, v in record.items()}, length)
 
     async def page(
-        self, owner: str, *, status: Status | None, before: str | None, limit: int
+        self,
+        owner: str,
+        *,
+        status: Status | None,
+        before: str | None,
+        limit: int,
+        labels: Sequence[str] = (),
     ) -> tuple[list[Build], str | None]:
         """Up to `limit` builds of an owner, newest first, older than the id `before`.
 
-        Returns them and the id that the next page is before, None after the last. A page of large
-        builds is shorter, so that nobody's list fills the memory of this process.
+        With `labels` (`name` or `name:value`), those that have all of them. Returns the builds and
+        the id that the next page is before, None after the last. A page of large builds is shorter,
+        so that nobody's list fills the memory of this process; and one of rare labels may be short
+        or empty with more to come, so that no call looks through a whole history.
         """
+        index = keys.index(owner, status or "all")
         async with answering():
-            found: Any = await self._redis.zrevrangebylex(
-                keys.index(owner, status or "all"),
-                f"({before}" if before else "+", "-", 0, limit + 1,
-            )  # fmt: skip
-            ids = [build_id.decode() for build_id in found]
+            if labels:
+                ids, following = await labelled(
+                    self._redis, index, labels, before=before, limit=limit
+                )
+            else:
+                ids, following = await self._newest(index, before=before, limit=limit)
             if not ids:
-                return [], None
-            some = await self._fitting(ids[:limit])
+                return [], following
+            some = await self._fitting(ids)
             pipe = self._redis.pipeline(transaction=False)
             for build_id in some:
                 pipe.hgetall(keys.build(build_id))
@@ -167,7 +182,17 @@ class BuildStore:
             answers = await pipe.execute()
         pairs = zip(answers[::2], answers[1::2], strict=True)
         builds = [self._build(record, length) for record, length in pairs if record]
-        return builds, some[-1] if len(ids) > len(some) else None
+        return builds, some[-1] if len(ids) > len(some) else following
+
+    async def _newest(
+        self, index: str, *, before: str | None, limit: int
+    ) -> tuple[list[str], str | None]:
+        """Up to `limit` ids of an index below `before`, and the id that the next are below."""
+        found: Any = await self._redis.zrevrangebylex(
+            index, f"({before}" if before else "+", "-", 0, limit + 1
+        )
+        ids = [build_id.decode() for build_id in found]
+        return ids[:limit], ids[limit - 1] if len(ids) > limit else None
 
     async def _fitting(self, ids: list[str]) -> list[str]:
         """The first of these builds, at least one, whose records fit on a page."""

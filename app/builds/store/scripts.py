@@ -4,6 +4,7 @@ from importlib.resources import files
 from typing import Final
 
 from app.builds import lifecycle
+from app.builds.store.counts import WAITS
 
 NAMES: Final = (
     "submit", "take", "sent", "put_back", "give_up", "claim", "renew", "append",
@@ -16,4 +17,9 @@ def source(name: str) -> str:
     folder = files("app.builds.store") / "scripts"
     prelude = (folder / "_prelude.lua").read_text(encoding="utf-8")
     body = (folder / f"{name}.lua").read_text(encoding="utf-8")
-    return prelude.replace("@TRANSITIONS@", lifecycle.encoded()) + body
+    for place, words in (
+        ("@TRANSITIONS@", lifecycle.encoded()),
+        ("@WAITS@", ", ".join(f"{seconds:g}" for seconds in WAITS)),
+    ):
+        prelude = prelude.replace(place, words)
+    return prelude + body

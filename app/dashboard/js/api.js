@@ -71,30 +71,34 @@ export class Api {
     return (await this.send(method, path, more)).json();
   }
 
-  /** @param {{status?: string, cursor?: string, limit?: number, signal?: AbortSignal}} query */
-  builds({ status, cursor, limit = 30, signal }) {
+  /** @param {{status?: string | null, labels?: string[], cursor?: string | null, limit?: number, signal?: AbortSignal}} query
+   * @returns {Promise<import("./build.js").Page>} */
+  builds({ status, labels = [], cursor, limit = 30, signal }) {
     const asked = new URLSearchParams({ limit: String(limit) });
     if (status) asked.set("status", status);
+    for (const label of labels) asked.append("label", label);
     if (cursor) asked.set("cursor", cursor);
     return this.json("GET", `builds?${asked}`, { signal });
   }
 
-  /** @param {string} id @param {AbortSignal} [signal] */
+  /** @param {string} id @param {AbortSignal} [signal] @returns {Promise<import("./build.js").Build>} */
   build(id, signal) {
     return this.json("GET", `builds/${id}`, { signal });
   }
 
-  /** @param {string} text the spec as JSON @param {string} key that makes a repeat harmless */
+  /** @param {string} text the spec as JSON @param {string} key that makes a repeat harmless
+   * @returns {Promise<import("./build.js").Build>} */
   submit(text, key) {
     return this.json("POST", "builds", { body: text, headers: { "Idempotency-Key": key } });
   }
 
-  /** @param {string} id */
+  /** @param {string} id @returns {Promise<import("./build.js").Build>} */
   cancel(id) {
     return this.json("POST", `builds/${id}/cancel`);
   }
 
-  /** @param {string} id @param {string} key that makes a repeat harmless */
+  /** @param {string} id @param {string} key that makes a repeat harmless
+   * @returns {Promise<import("./build.js").Build>} */
   retry(id, key) {
     return this.json("POST", `builds/${id}/retry`, { headers: { "Idempotency-Key": key } });
   }

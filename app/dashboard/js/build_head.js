@@ -1,6 +1,6 @@
 /** The head of a build's page: what it is, how it stands, and what can be done with it. */
 
-import { fill, h, say } from "./dom.js";
+import { fill, h, heading, say } from "./dom.js";
 import { ago, between, duration, exact } from "./format.js";
 import { icon } from "./icons.js";
 import { REASONS, badge, isFinal } from "./status.js";
@@ -9,7 +9,7 @@ import { labelsOf, revision, titleOf } from "./title.js";
 export class BuildHead {
   /** @param {{cancel: () => void, retry: () => void}} acts @param {string} id */
   constructor(acts, id) {
-    this.title = h("h1", {}, "Build");
+    this.title = heading("Build");
     this.badge = h("span", { class: "badge-place" });
     this.meta = h("p", { class: "meta" });
     this.took = h("span", { class: "head-took" });
@@ -25,11 +25,12 @@ export class BuildHead {
       this.meta,
       this.verdict,
     );
+    /** @type {import("./build.js").Build | null} */
     this.build = null;
     this.shown = "";
   }
 
-  /** @param {any} build */
+  /** @param {import("./build.js").Build} build */
   update(build) {
     this.build = build;
     const sort = [build.status, build.commit, build.cancel_requested_at, build.message, build.reason].join("|");
@@ -38,7 +39,7 @@ export class BuildHead {
       fill(this.badge, badge(build));
       say(this.title, titleOf(build.spec));
       this.when = h("time", { datetime: build.created_at, title: exact(build.created_at) });
-      fill(this.meta, revision(build), this.took, this.when, build.attempts.length ? h("span", {}, `attempt ${build.attempt}`) : null, labelsOf(build.spec.labels));
+      fill(this.meta, revision(build), this.took, this.when, build.attempts.length ? h("span", {}, `attempt ${build.attempt}`) : null, labelsOf(build.spec.labels, { linked: true, most: 6 }));
       const final = isFinal(build);
       this.cancel.hidden = final;
       /** @type {HTMLButtonElement} */ (this.cancel).disabled = Boolean(build.cancel_requested_at);
@@ -59,11 +60,11 @@ export class BuildHead {
   }
 }
 
-/** Why it ended as it did, where that is not plain. @param {any} build */
+/** Why it ended as it did, where that is not plain. @param {import("./build.js").Build} build */
 function verdictOf(build) {
   if (!isFinal(build)) return build.cancel_requested_at ? "Its worker was asked to end it." : "";
   if (build.status === "succeeded") return build.message ?? "";
-  const reason = REASONS[build.reason] ?? "";
+  const reason = REASONS[build.reason ?? ""] ?? "";
   const message = build.message ? build.message.charAt(0).toUpperCase() + build.message.slice(1) : "";
   if (build.status === "cancelled") return message || reason;
   return message ? (/[.!?]$/.test(message) ? message : `${message}.`) : reason;

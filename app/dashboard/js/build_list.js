@@ -2,32 +2,35 @@
 
 import { Problem } from "./api.js";
 import { follow } from "./live.js";
+import { isFinal } from "./status.js";
 
-/** Builds asked for at once: more where most are not what is looked for. */
+/** @typedef {import("./build.js").Build} Build */
+
+/** Builds asked for at once. */
 const PAGE = 30;
-const PAGE_FILTERED = 100;
-/** Pages that are looked through for a label before somebody is asked to go on. */
+/** Pages in a row that may be empty, where a label is rare, before somebody is asked to go on. */
 const PATIENCE = 5;
+/** Builds under way that a look asks for one by one, since they may have left the page. */
+const AGAIN = 10;
 
 export class BuildList {
   /**
    * @param {import("./api.js").Api} api
-   * @param {{status: string | null, label: string}} filter
+   * @param {{status: string | null, labels: string[]}} filter `labels`: `name` or `name:value`
    * @param {() => void} changed
    */
   constructor(api, filter, changed) {
     this.api = api;
     this.filter = filter;
     this.changed = changed;
-    /** @type {any[]} newest first */
+    /** @type {Build[]} newest first */
     this.builds = [];
-    /** @type {any[]} newer ones that are not shown yet */
+    /** @type {Build[]} newer ones that are not shown yet */
     this.fresh = [];
     this.state = "loading";
     this.error = "";
     /** @type {string | null} */
     this.next = null;
-    this.looked = 0;
     this.stop = new AbortController();
   }
 
@@ -35,10 +38,7 @@ export class BuildList {
     this.more();
     follow(this.api, "builds/events", {
       signal: this.stop.signal,
-      poll: async () => {
-        const page = await this.api.builds({ status: this.filter.status ?? undefined, limit: PAGE, signal: this.stop.signal });
-        for (const build of page.builds.toReversed()) this.heard(build);
-      },
+      poll: () => this.look(),
       build: (build) => this.heard(build),
     });
   }
@@ -47,25 +47,30 @@ export class BuildList {
     this.stop.abort();
   }
 
-  /** The next page, or several where a label is looked for. */
+  /** The newest ones, and those under way that are not among them: they may not fit any more. */
+  async look() {
+    const { signal } = this.stop;
+    const page = await this.api.builds({ ...this.filter, limit: PAGE, signal });
+    const seen = new Set(page.builds.map((build) => build.id));
+    const rest = this.builds.filter((build) => !isFinal(build) && !seen.has(build.id)).slice(0, AGAIN);
+    const others = await Promise.allSettled(rest.map((build) => this.api.build(build.id, signal)));
+    for (const build of page.builds.toReversed()) this.heard(build);
+    for (const other of others) if (other.status === "fulfilled") this.heard(other.value);
+  }
+
+  /** The next page, or several where a label is rare. */
   async more() {
     this.state = "loading";
     this.changed();
     try {
       let found = 0;
       for (let pages = 0; pages < PATIENCE && found === 0; pages += 1) {
-        const page = await this.api.builds({
-          status: this.filter.status ?? undefined,
-          cursor: this.next ?? undefined,
-          limit: this.filter.label ? PAGE_FILTERED : PAGE,
-          signal: this.stop.signal,
-        });
+        const page = await this.api.builds({ ...this.filter, cursor: this.next, limit: PAGE, signal: this.stop.signal });
         const known = new Set(this.builds.map((build) => build.id));
-        const fitting = page.builds.filter((/** @type {any} */ build) => this.fits(build) && !known.has(build.id));
-        this.builds.push(...fitting);
-        this.looked += page.builds.length;
+        const others = page.builds.filter((build) => !known.has(build.id));
+        this.builds.push(...others);
         this.next = page.next;
-        found += fitting.length;
+        found += others.length;
         if (!this.next) break;
       }
       this.state = "ready";
@@ -77,7 +82,7 @@ export class BuildList {
     this.changed();
   }
 
-  /** A build as it is now. @param {any} build */
+  /** A build as it is now. @param {Build} build */
   heard(build) {
     if (this.state === "loading" && !this.builds.length) return;
     for (const list of [this.builds, this.fresh]) {
@@ -104,15 +109,11 @@ export class BuildList {
     return count;
   }
 
-  /** @param {any} build */
+  /** What the API means by the same filter. @param {Build} build */
   fits(build) {
-    const { status, label } = this.filter;
+    const { status, labels } = this.filter;
     if (status && build.status !== status) return false;
-    if (!label) return true;
-    const [name, value] = label.split(/[:=](.*)/s).map((part) => part.trim().toLowerCase());
-    return Object.entries(build.spec.labels).some(([key, said]) => {
-      const [k, v] = [key.toLowerCase(), String(said).toLowerCase()];
-      return value ? k === name && v === value : k === name || v === name;
-    });
+    const has = Object.entries(build.spec.labels);
+    return labels.every((label) => has.some(([name, value]) => label === name || label === `${name}:${value}`));
   }
 }

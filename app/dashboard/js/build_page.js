@@ -4,7 +4,7 @@ import { announce } from "./announce.js";
 import { Problem } from "./api.js";
 import { BuildHead } from "./build_head.js";
 import { confirmed } from "./dialog.js";
-import { fill, h } from "./dom.js";
+import { fill, h, heading } from "./dom.js";
 import { Facts } from "./facts.js";
 import { follow } from "./live.js";
 import { saveLog } from "./log/download.js";
@@ -28,6 +28,7 @@ export class BuildPage {
     this.id = id;
     this.shortcuts = shortcuts;
     this.stop = new AbortController();
+    /** @type {import("./build.js").Build | null} */
     this.build = null;
     this.retryKey = secret();
     this.head = new BuildHead({ cancel: () => this.cancel(), retry: () => this.retry() }, id);
@@ -63,6 +64,11 @@ export class BuildPage {
       { keys: "z", words: "Fold or unfold everything", act: () => pane.foldAll() },
       { keys: "]", words: "Next step", act: () => pane.toNextStep(1) },
       { keys: "[", words: "Previous step", act: () => pane.toNextStep(-1) },
+      { keys: "j", words: "Choose the next line", act: () => pane.step(1, false) },
+      { keys: "k", words: "Choose the previous line", act: () => pane.step(-1, false) },
+      { keys: "J", words: "… and the next one, too", act: () => pane.step(1, true) },
+      { keys: "K", words: "… and the previous one, too", act: () => pane.step(-1, true) },
+      { keys: "o", words: "Fold or unfold what it stands in", act: () => pane.foldHere() },
       { keys: "l", words: "Focus the log", act: () => pane.view.element.focus() },
       { keys: "d", words: "Download the raw log", act: () => saveLog(this.api, this.id) },
       { keys: "x", words: "Cancel the build", act: () => this.build && !isFinal(this.build) && this.cancel() },
@@ -86,7 +92,7 @@ export class BuildPage {
     this.told("");
     this.feed.run();
     this.watchQueue();
-    follow(this.api, `builds/${this.id}/events`, {
+    follow(this.api, `builds/${this.id}/events?log=0`, {
       signal,
       poll: () => this.look(),
       build: (build) => this.take(build),
@@ -98,7 +104,7 @@ export class BuildPage {
     this.take(await this.api.build(this.id, this.stop.signal));
   }
 
-  /** The build as it is now. @param {any} build */
+  /** The build as it is now. @param {import("./build.js").Build} build */
   take(build) {
     const before = this.build;
     if (before && isFinal(before) && !isFinal(build)) return; // news that was overtaken
@@ -108,6 +114,7 @@ export class BuildPage {
     this.timeline.update(build);
     this.facts.update(build);
     this.pane.update(build);
+    this.feed.expect(build.log.length);
     this.body.hidden = false;
     if (before?.status === build.status) return;
     dressTab(titleOf(build.spec), build.status);
@@ -133,7 +140,8 @@ export class BuildPage {
     dressTab("No such build");
     this.head.element.remove();
     this.trouble.hidden = false;
-    fill(this.trouble, h("h1", {}, "No such build"), h("p", {}, "It never was, it is somebody else's, or its time is over."), h("a", { class: "button", href: "#/" }, "All builds"));
+    fill(this.trouble, heading("No such build"), h("p", {}, "It never was, it is somebody else's, or its time is over."), h("a", { class: "button", href: "#/" }, "All builds"));
+    if (document.activeElement === document.body) this.trouble.querySelector("h1")?.focus();
   }
 
   tick() {
@@ -142,7 +150,7 @@ export class BuildPage {
   }
 
   async cancel() {
-    const words = this.build.status === "queued" ? "It has not begun; it ends at once." : "Its processes are told to end, then killed. What it has printed stays.";
+    const words = this.build?.status === "queued" ? "It has not begun; it ends at once." : "Its processes are told to end, then killed. What it has printed stays.";
     if (!(await confirmed({ title: "Cancel this build?", words, yes: "Cancel the build", no: "Let it run", bad: true }))) return;
     await this.act(async () => this.take(await this.api.cancel(this.id)));
   }

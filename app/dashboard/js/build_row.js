@@ -5,7 +5,7 @@ import { ago, between, duration, exact } from "./format.js";
 import { sign, wordOf } from "./status.js";
 import { labelsOf, revision, titleOf } from "./title.js";
 
-/** @param {any} build */
+/** @param {import("./build.js").Build} build */
 export function buildRow(build) {
   let now = build;
   let shown = "";
@@ -24,7 +24,7 @@ export function buildRow(build) {
     when.textContent = ago(now.created_at);
   }
 
-  /** @param {any} next */
+  /** @param {import("./build.js").Build} next */
   function update(next) {
     now = next;
     const sort = [next.status, next.cancel_requested_at, next.commit, next.finished_at].join();
@@ -32,7 +32,7 @@ export function buildRow(build) {
       shown = sort;
       fill(status, sign(next.status), h("span", { class: "row-word" }, wordOf(next)));
       fill(what, h("strong", {}, titleOf(next.spec)), revision(next));
-      fill(labels, labelsOf(next.spec.labels));
+      fill(labels, labelsOf(next.spec.labels, { most: 3 }));
       when.setAttribute("datetime", next.created_at);
       when.setAttribute("title", exact(next.created_at));
     }

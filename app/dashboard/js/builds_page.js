@@ -3,9 +3,10 @@
 import { announce } from "./announce.js";
 import { BuildList } from "./build_list.js";
 import { buildRow } from "./build_row.js";
-import { fill, h, reconcile } from "./dom.js";
+import { fill, h, heading, reconcile } from "./dom.js";
 import { plural } from "./format.js";
 import { icon } from "./icons.js";
+import { listAddress } from "./router.js";
 import { FILTERS, STATES, dressTab } from "./status.js";
 
 export class BuildsPage {
@@ -13,18 +14,18 @@ export class BuildsPage {
   constructor({ api, shortcuts }, query) {
     this.query = query;
     this.status = FILTERS.includes(query.get("status") ?? "") ? query.get("status") : null;
-    this.label = query.get("label") ?? "";
-    /** @type {Map<string, any>} */
+    this.labels = query.getAll("label").filter(Boolean);
+    /** @type {Map<string, ReturnType<typeof buildRow>>} */
     this.rows = new Map();
-    this.list = new BuildList(api, { status: this.status, label: this.label }, () => this.show());
+    this.list = new BuildList(api, { status: this.status, labels: this.labels }, () => this.show());
     this.rowsList = h("ol", { class: "build-rows", "aria-label": "Builds" });
     this.more = h("button", { class: "button", type: "button", onclick: () => this.list.more() }, "Show older builds");
     this.news = h("button", { class: "news", type: "button", hidden: true, onclick: () => this.takeNews() });
     this.state = h("div", { class: "list-state" });
     this.labelInput = /** @type {HTMLInputElement} */ (
       h("input", {
-        type: "search", value: this.label, placeholder: "Label, like pr or pr: 17", "aria-label": "Filter by label",
-        autocomplete: "off", spellcheck: "false",
+        type: "search", placeholder: "Label, like pr or pr: 17", "aria-label": "Filter by label",
+        autocomplete: "off", autocapitalize: "none", spellcheck: "false", enterkeyhint: "search",
       })
     );
     this.element = this.make();
@@ -44,7 +45,7 @@ export class BuildsPage {
     const chip = (/** @type {string | null} */ status, /** @type {string} */ word) =>
       h(
         "a",
-        { class: "chip", href: this.address(status, this.label), "aria-current": status === this.status ? "true" : null },
+        { class: "chip", href: listAddress(status, this.labels), "aria-current": status === this.status ? "true" : null },
         word,
       );
     const byLabel = h(
@@ -54,25 +55,30 @@ export class BuildsPage {
         role: "search",
         onsubmit: (/** @type {Event} */ event) => {
           event.preventDefault();
-          location.hash = this.address(this.status, this.labelInput.value.trim());
+          const label = labelOf(this.labelInput.value);
+          if (label) location.hash = listAddress(this.status, [...new Set([...this.labels, label])]);
         },
       },
       icon("search"),
       this.labelInput,
     );
-    // The cross of the field empties it, and says so by this event alone.
-    this.labelInput.addEventListener("search", () => {
-      if (!this.labelInput.value && this.label) location.hash = this.address(this.status, "");
-    });
+    const chosen = this.labels.map((label) =>
+      h(
+        "a",
+        { class: "chosen-label", href: listAddress(this.status, this.labels.filter((each) => each !== label)), "aria-label": `Label ${label}: take away`, title: "Take away" },
+        label.replace(":", ": "),
+        icon("cross"),
+      ),
+    );
     return h(
       "main",
       { id: "main", class: "page builds", tabindex: "-1" },
-      h("div", { class: "page-head" }, h("h1", {}, "Builds"), h("a", { class: "button primary", href: "#/new" }, icon("plus"), "New build")),
+      h("div", { class: "page-head" }, heading("Builds"), h("a", { class: "button primary", href: "#/new" }, icon("plus"), "New build")),
       h(
         "div",
         { class: "filters" },
         h("nav", { class: "chips", "aria-label": "Filter by status" }, chip(null, "All"), FILTERS.map((status) => chip(status, STATES[status].word))),
-        byLabel,
+        h("div", { class: "by-label" }, chosen, byLabel),
       ),
       this.news,
       this.rowsList,
@@ -80,16 +86,8 @@ export class BuildsPage {
     );
   }
 
-  /** @param {string | null} status @param {string} label */
-  address(status, label) {
-    const query = new URLSearchParams();
-    if (status) query.set("status", status);
-    if (label) query.set("label", label);
-    return query.size ? `#/?${query}` : "#/";
-  }
-
   show() {
-    const { builds, state, next, fresh, looked } = this.list;
+    const { builds, state, next, fresh } = this.list;
     reconcile(this.rowsList, builds, (build) => build.id, buildRow, this.rows);
     this.rowsList.hidden = builds.length === 0;
     const atTop = window.scrollY < 80;
@@ -98,9 +96,9 @@ export class BuildsPage {
     this.news.textContent = `Show ${plural(fresh.length, "new build")}`;
     if (state === "loading") fill(this.state, skeleton(builds.length === 0));
     else if (state === "failed") fill(this.state, this.failed());
-    else if (!builds.length && next) fill(this.state, this.further(looked));
-    else if (!builds.length) fill(this.state, this.status || this.label ? nothingLikeThat() : firstSteps());
-    else if (next) fill(this.state, this.more, this.label ? h("p", { class: "quiet" }, `Looked through ${plural(looked, "build")}.`) : null);
+    else if (!builds.length && next) fill(this.state, this.further());
+    else if (!builds.length) fill(this.state, this.status || this.labels.length ? nothingLikeThat() : firstSteps());
+    else if (next) fill(this.state, this.more);
     else fill(this.state);
   }
 
@@ -119,9 +117,8 @@ export class BuildsPage {
     );
   }
 
-  /** @param {number} looked */
-  further(looked) {
-    return h("div", { class: "lone" }, h("p", {}, `None of the last ${plural(looked, "build")} has this label.`), this.more);
+  further() {
+    return h("div", { class: "lone" }, h("p", {}, "None of your newer builds is like that; older ones may be."), this.more);
   }
 
   tick() {
@@ -141,6 +138,11 @@ export class BuildsPage {
     this.list.close();
     this.shortcuts.set("Builds", []);
   }
+}
+
+/** What somebody typed, as the API has it: `pr: 17` and `pr=17` are `pr:17`. @param {string} typed */
+function labelOf(typed) {
+  return typed.trim().replace(/\s*[:=]\s*/, ":");
 }
 
 /** @param {boolean} tall */

@@ -52,6 +52,11 @@ export function fill(element, ...children) {
   element.replaceChildren(...flat(children));
 }
 
+/** A page's heading; the focus goes there when the page is come to. @param {...any} children */
+export function heading(...children) {
+  return h("h1", { tabindex: "-1" }, children);
+}
+
 /** Change a text only where it differs, so that screen readers are not told twice.
  * @param {Element} element @param {string} text */
 export function say(element, text) {

@@ -6,7 +6,7 @@ import { ago, exact, now } from "./format.js";
 import { icon } from "./icons.js";
 import { REASONS } from "./status.js";
 import { tidy } from "./spec.js";
-import { labelsOf, withoutCredentials } from "./title.js";
+import { commitAddress, labelsOf, webAddress, withoutCredentials } from "./title.js";
 
 /** @param {string} name @param {...any} value */
 function fact(name, ...value) {
@@ -31,6 +31,22 @@ function time(at) {
   return h("time", { datetime: at, title: ago(at) }, exact(at));
 }
 
+/** Leads away; nobody there is told from where. */
+const OUT = { target: "_blank", rel: "noopener noreferrer" };
+
+/** @param {string} git */
+function repository(git) {
+  const address = webAddress(git);
+  const words = withoutCredentials(git);
+  return address ? h("a", { ...OUT, class: "breaks", href: address }, words) : h("span", { class: "breaks" }, words);
+}
+
+/** @param {string} git @param {string} commit */
+function onTheWeb(git, commit) {
+  const address = commitAddress(git, commit);
+  return address ? h("a", { ...OUT, class: "beside", href: address }, `at ${new URL(address).host}`) : null;
+}
+
 export class Facts {
   constructor() {
     this.about = h("dl", { class: "facts" });
@@ -48,7 +64,7 @@ export class Facts {
     this.shown = "";
   }
 
-  /** @param {any} build */
+  /** @param {import("./build.js").Build} build */
   update(build) {
     const { log: _, steps: __, queue: ___, ...rest } = build;
     const sort = JSON.stringify(rest);
@@ -59,15 +75,15 @@ export class Facts {
     fill(
       this.about,
       fact("Build", copied(build.id, build.id, "the build's id")),
-      source ? fact("Source", h("span", { class: "breaks" }, withoutCredentials(source.git))) : fact("Source", "none: an empty folder"),
+      fact("Source", source ? repository(source.git) : "none: an empty folder"),
       source?.ref ? fact("Ref", source.ref) : null,
-      commit ? fact("Commit", copied(commit, commit.slice(0, 12), "the commit")) : null,
-      Object.keys(build.spec.labels).length ? fact("Labels", h("span", { class: "labels" }, labelsOf(build.spec.labels))) : null,
+      source && commit ? fact("Commit", copied(commit, commit.slice(0, 12), "the commit"), onTheWeb(source.git, commit)) : null,
+      Object.keys(build.spec.labels).length ? fact("Labels", h("span", { class: "labels" }, labelsOf(build.spec.labels, { linked: true }))) : null,
       fact("Submitted", time(build.created_at)),
       build.started_at ? fact("Began", time(build.started_at)) : null,
       build.finished_at ? fact("Ended", time(build.finished_at)) : null,
       build.worker ? fact("Worker", build.worker) : null,
-      build.retry_of ? fact("Again after", h("a", { href: `#/builds/${build.retry_of}` }, `…${build.retry_of.slice(-8)}`)) : null,
+      build.retry_of ? fact("Retry of", h("a", { href: `#/builds/${build.retry_of}` }, h("code", {}, `…${build.retry_of.slice(-8)}`))) : null,
       build.cancel_requested_at ? fact("Cancelled", time(build.cancel_requested_at)) : null,
     );
     this.showAttempts(build);
@@ -75,7 +91,7 @@ export class Facts {
     this.spec.textContent = JSON.stringify(tidy(build.spec), null, 2);
   }
 
-  /** @param {any} build */
+  /** @param {import("./build.js").Build} build */
   showAttempts(build) {
     this.attempts.hidden = build.attempts.length === 0;
     const now = build.status === "queued" ? "waits" : build.status === "running" ? "runs" : "was the last";
@@ -85,7 +101,7 @@ export class Facts {
       h(
         "ol",
         { class: "attempts" },
-        build.attempts.map((/** @type {any} */ lost) =>
+        build.attempts.map((/** @type {import("./build.js").Attempt} */ lost) =>
           h(
             "li",
             {},
@@ -99,7 +115,7 @@ export class Facts {
     );
   }
 
-  /** @param {any} token what the build's worker may do, and until when */
+  /** @param {import("./build.js").TokenFacts | null} token what the build's worker may do, and until when */
   showToken(token) {
     this.token.hidden = !token;
     if (!token) return;

@@ -17,27 +17,28 @@ export function redirectUri() {
 }
 
 /** @typedef {{state: string, verifier: string, nonce: string}} Asked */
+/** @typedef {{issuer: string, authorization_endpoint: string, token_endpoint: string, end_session_endpoint?: string,
+ *   authorization_response_iss_parameter_supported?: boolean}} Metadata of RFC 8414 and OpenID Connect */
+/** @typedef {{access_token: string, refresh_token?: string, expires_in?: number, id_token?: string,
+ *   claims?: Record<string, any> | null}} Tokens `claims`: of the ID token */
 
 export class Issuer {
   /** @param {{issuer: string, client_id: string | null, audience: string, scope: string}} config */
   constructor(config) {
     this.config = config;
-    /** @type {any} */
+    /** @type {Metadata | null} */
     this.metadata = null;
   }
 
-  /** Its metadata (OpenID Connect Discovery §4). */
+  /** Its metadata (OpenID Connect Discovery §4, else RFC 8414 §3). @returns {Promise<Metadata>} */
   async discover() {
     if (this.metadata) return this.metadata;
     const { issuer } = this.config;
-    const url = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
-    let metadata;
-    try {
-      const answer = await fetch(url, { credentials: "omit", referrerPolicy: "no-referrer" });
-      metadata = answer.ok ? await answer.json() : null;
-    } catch {
-      metadata = null;
-    }
+    const { origin, pathname } = new URL(issuer);
+    const path = pathname.replace(/\/$/, "");
+    const metadata =
+      (await found(`${origin}${path}/.well-known/openid-configuration`)) ??
+      (await found(`${origin}/.well-known/oauth-authorization-server${path}`));
     if (!metadata) throw new SignInError(`The identity provider at ${issuer} does not answer.`);
     if (metadata.issuer !== issuer) {
       throw new SignInError(`${issuer} calls itself ${metadata.issuer}: this must be the same, to the letter.`);
@@ -99,12 +100,12 @@ export class Issuer {
     return { ...tokens, claims };
   }
 
-  /** New tokens for a refresh token (RFC 6749 §6). @param {string} refreshToken */
+  /** New tokens for a refresh token (RFC 6749 §6). @param {string} refreshToken @returns {Promise<Tokens>} */
   renew(refreshToken) {
     return this.token({ grant_type: "refresh_token", refresh_token: refreshToken });
   }
 
-  /** @param {Record<string, string>} parameters */
+  /** @param {Record<string, string>} parameters @returns {Promise<Tokens>} */
   async token(parameters) {
     const { token_endpoint: url } = await this.discover();
     const body = new URLSearchParams({ ...parameters, client_id: this.config.client_id ?? "" });
@@ -114,20 +115,37 @@ export class Issuer {
     } catch {
       throw new SignInError("The identity provider does not answer.");
     }
-    const found = await answer.json().catch(() => ({}));
-    if (!answer.ok || !found.access_token) {
-      throw new SignInError(found.error_description ?? "The identity provider gave no token.", found.error);
+    const tokens = await answer.json().catch(() => ({}));
+    if (!answer.ok || !tokens.access_token) {
+      // Without a word of OAuth's, a 4xx is a refusal, too; anything else may be another matter in a moment.
+      const refused = answer.status >= 400 && answer.status < 500 && answer.status !== 429;
+      const code = tokens.error ?? (refused ? "invalid_request" : "");
+      throw new SignInError(tokens.error_description ?? "The identity provider gave no token.", code);
     }
-    return found;
+    return tokens;
   }
 
-  /** Where a person signs out of the issuer itself; null where it offers none. */
+  /** Where a person signs out of the issuer itself (OpenID Connect RP-Initiated Logout §2); null where
+   * it offers that nowhere. */
   signOutUrl() {
+    const { origin, hostname } = new URL(this.config.issuer);
     const endpoint = this.metadata?.end_session_endpoint;
-    if (!endpoint) return null;
-    const url = new URL(endpoint);
+    // Auth0's older tenants have a way of their own, and do not tell of it.
+    const auth0 = !endpoint && hostname.endsWith(".auth0.com");
+    if (!endpoint && !auth0) return null;
+    const url = new URL(endpoint ?? `${origin}/v2/logout`);
     url.searchParams.set("client_id", this.config.client_id ?? "");
-    url.searchParams.set("post_logout_redirect_uri", redirectUri());
+    url.searchParams.set(auth0 ? "returnTo" : "post_logout_redirect_uri", redirectUri());
     return url.href;
+  }
+}
+
+/** A document of metadata; null where there is none. @param {string} url @returns {Promise<Metadata | null>} */
+async function found(url) {
+  try {
+    const answer = await fetch(url, { credentials: "omit", referrerPolicy: "no-referrer" });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
   }
 }

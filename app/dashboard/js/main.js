@@ -3,11 +3,11 @@
 import { Api } from "./api.js";
 import { BuildPage } from "./build_page.js";
 import { BuildsPage } from "./builds_page.js";
-import { fill, h } from "./dom.js";
+import { fill, h, heading } from "./dom.js";
 import { NewPage } from "./new_page.js";
 import { parse } from "./router.js";
 import { Session } from "./session.js";
-import { showWhere, topBar } from "./shell.js";
+import { footer, showWhere, topBar } from "./shell.js";
 import { Shortcuts } from "./shortcuts.js";
 import { askAgain, signInPage } from "./sign_in_page.js";
 import { dressTab } from "./status.js";
@@ -26,6 +26,7 @@ class Dashboard {
     /** @type {any} */
     this.page = null;
     this.place = h("div", { class: "place" });
+    this.foot = footer(shortcuts);
     session.ask = () => askAgain(session);
     shortcuts.set("Everywhere", [
       { keys: "g b", words: "Go to the builds", act: () => (location.hash = "#/") },
@@ -33,7 +34,7 @@ class Dashboard {
       { keys: "t", words: "Light, dark, or as the system has it", act: nextTheme },
       { keys: "?", words: "This list", act: () => shortcuts.list() },
     ]);
-    fill(app, this.bar, this.place);
+    fill(app, this.bar, this.place, this.foot);
     window.addEventListener("hashchange", () => this.show(true));
     this.show(false);
   }
@@ -48,10 +49,11 @@ class Dashboard {
     this.page?.close();
     this.page = this.make(route);
     showWhere(this.bar, route.page);
+    this.foot.hidden = route.page === "build"; // the log goes down to the window's edge
     fill(this.place, this.page.element);
     if (moved) {
       window.scrollTo(0, 0);
-      this.page.element.focus({ preventScroll: true });
+      (this.page.element.querySelector("h1") ?? this.page.element).focus({ preventScroll: true });
     }
   }
 
@@ -61,7 +63,7 @@ class Dashboard {
     if (route.page === "new") return new NewPage(this.parts, route.query);
     if (route.page === "build") return new BuildPage(this.parts, route);
     dressTab("Nothing here");
-    const element = h("main", { id: "main", class: "page", tabindex: "-1" }, h("div", { class: "lone" }, h("h1", {}, "Nothing is here"), h("a", { class: "button", href: "#/" }, "All builds")));
+    const element = h("main", { id: "main", class: "page", tabindex: "-1" }, h("div", { class: "lone" }, heading("Nothing is here"), h("a", { class: "button", href: "#/" }, "All builds")));
     return { element, close() {} };
   }
 }

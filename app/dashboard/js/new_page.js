@@ -2,7 +2,7 @@
 
 import { announce } from "./announce.js";
 import { Problem } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, heading } from "./dom.js";
 import { secret } from "./pkce.js";
 import { draftOf, emptyDraft, specOf, tidy } from "./spec.js";
 import { SpecEditor } from "./spec_editor.js";
@@ -27,7 +27,7 @@ export class NewPage {
     this.element = h(
       "main",
       { id: "main", class: "page new", tabindex: "-1" },
-      h("div", { class: "page-head" }, h("h1", {}, "New build"), h("div", { class: "switch", role: "group", "aria-label": "How to write the spec" }, this.tabs)),
+      h("div", { class: "page-head" }, heading("New build"), h("div", { class: "switch", role: "group", "aria-label": "How to write the spec" }, this.tabs)),
       h(
         "form",
         {

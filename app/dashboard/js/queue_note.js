@@ -21,18 +21,18 @@ export class QueueNote {
     this.head = h("h2", {});
     this.words = h("p", {});
     this.facts = h("dl", { class: "queue-facts" });
-    this.element = h("section", { class: "queue-note", "aria-label": "Why it waits", "aria-live": "polite", hidden: true }, icon("clock"), h("div", {}, this.head, this.words, this.facts));
-    this.build = null;
-    /** @type {any} what was said last; not every word of a build brings it */
+    // Only the reason is read out when it changes, not each second that goes by.
+    const reason = h("div", { "aria-live": "polite" }, this.head, this.words);
+    this.element = h("section", { class: "queue-note", "aria-label": "Why it waits", hidden: true }, icon("clock"), h("div", {}, reason, this.facts));
+    /** @type {import("./build.js").Queue | null} what was said last; not every word of a build brings it */
     this.queue = null;
   }
 
-  /** @param {any} build */
+  /** @param {import("./build.js").Build} build */
   update(build) {
     const queued = build.status === "queued";
     this.element.hidden = !queued;
     if (!queued) return;
-    this.build = build;
     const queue = build.queue ?? this.queue;
     this.queue = queue;
     if (!queue) {
@@ -43,13 +43,14 @@ export class QueueNote {
     say(this.head, HEADS[queue.why] ?? "Queued");
     say(this.words, queue.message);
     const place = queue.position === 1 ? "next" : `${queue.position.toLocaleString("en")}, about`;
+    /** @type {([string, string] | null)[]} */
     const rows = [
       ["Place in the queue", place],
       ["Begins in", queue.estimate === null ? "nobody can tell" : queue.estimate === 0 ? "a moment" : about(queue.estimate)],
       queue.ahead_own ? ["Yours before it", plural(queue.ahead_own, "build")] : null,
-      ["Waits since", duration(between(build.created_at, null))],
+      ["Waiting for", duration(between(build.created_at, null))],
       BAD.includes(queue.why) && queue.worker_seen_at ? ["Worker seen", ago(queue.worker_seen_at)] : null,
     ];
-    fill(this.facts, rows.filter(Boolean).map((row) => h("div", {}, h("dt", {}, /** @type {any} */ (row)[0]), h("dd", {}, /** @type {any} */ (row)[1]))));
+    fill(this.facts, rows.map((row) => row && h("div", {}, h("dt", {}, row[0]), h("dd", {}, row[1]))));
   }
 }

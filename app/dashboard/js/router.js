@@ -14,6 +14,13 @@ export function parse(hash) {
   return { page: "build", id, lines: from ? [Number(from) - 1, Number(to ?? from) - 1] : null };
 }
 
+/** The list of builds. @param {string | null} status @param {string[]} labels `name` or `name:value` */
+export function listAddress(status, labels) {
+  const query = new URLSearchParams(labels.map((label) => ["label", label]));
+  if (status) query.set("status", status);
+  return query.size ? `#/?${query}` : "#/";
+}
+
 /** @param {string} id @param {number} from @param {number} to lines, from 0 */
 export function toLines(id, from, to) {
   return `#/builds/${id}/L${from + 1}${to > from ? `-L${to + 1}` : ""}`;

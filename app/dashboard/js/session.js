@@ -23,7 +23,7 @@ export class Session extends EventTarget {
     /** @type {string | null} */
     this.refreshToken = null;
     this.endsAt = 0;
-    /** @type {{name: string, sub: string} | null} */
+    /** @type {{name: string, hint: string, sub: string} | null} `hint`: what they sign in as */
     this.user = null;
     /** @type {Promise<string> | null} */
     this.renewing = null;
@@ -89,7 +89,10 @@ export class Session extends EventTarget {
     const beside = window.open("about:blank", "baton-sign-in", "popup,width=480,height=640");
     if (!beside) return this.signIn();
     const issuer = /** @type {Issuer} */ (this.issuer);
-    const { url, asked } = await issuer.request({ hint: this.user?.name });
+    const { url, asked } = await issuer.request({ hint: this.user?.hint }).catch((error) => {
+      beside.close();
+      throw error;
+    });
     beside.location.href = url;
     const channel = new BroadcastChannel(CHANNEL);
     try {
@@ -105,7 +108,7 @@ export class Session extends EventTarget {
     }
   }
 
-  /** @param {any} tokens */
+  /** @param {import("./issuer.js").Tokens} tokens */
   take(tokens) {
     const before = this.user?.sub;
     const claims = tokens.claims;
@@ -116,7 +119,10 @@ export class Session extends EventTarget {
     this.accessToken = tokens.access_token;
     this.refreshToken = tokens.refresh_token ?? this.refreshToken;
     this.endsAt = Date.now() + (tokens.expires_in ?? 300) * 1000;
-    if (claims) this.user = { name: claims.name ?? claims.nickname ?? claims.email ?? claims.sub, sub: claims.sub };
+    if (claims) {
+      const name = claims.name ?? claims.nickname ?? claims.email ?? claims.sub;
+      this.user = { name, hint: claims.email ?? claims.preferred_username ?? name, sub: claims.sub };
+    }
     for (const go of this.waiting.splice(0)) go(tokens.access_token);
     this.dispatchEvent(new Event("in"));
   }
@@ -139,13 +145,14 @@ export class Session extends EventTarget {
   /** @returns {Promise<string>} */
   async renewed() {
     if (this.refreshToken) {
-      const token = this.refreshToken;
-      this.refreshToken = null;
       try {
-        this.take(await /** @type {Issuer} */ (this.issuer).renew(token));
+        this.take(await /** @type {Issuer} */ (this.issuer).renew(this.refreshToken));
         if (this.accessToken) return this.accessToken;
       } catch (error) {
-        if (!(error instanceof SignInError)) throw error;
+        // Only a refusal (RFC 6749 §5.2) ends it. An issuer that is away is asked again by whoever
+        // needs the token, as the API is.
+        if (!(error instanceof SignInError) || !error.code) throw error;
+        this.refreshToken = null;
       }
     }
     const wanted = new Promise((/** @type {(token: string) => void} */ resolve) => this.waiting.push(resolve));

@@ -23,6 +23,16 @@ export function topBar({ session, shortcuts }) {
   );
 }
 
+/** What is seldom wanted. @param {import("./shortcuts.js").Shortcuts} shortcuts */
+export function footer(shortcuts) {
+  return h(
+    "footer",
+    { class: "foot" },
+    h("a", { href: "docs" }, "API reference"),
+    h("button", { class: "plain", type: "button", onclick: () => shortcuts.list() }, "Keyboard shortcuts"),
+  );
+}
+
 /** @param {HTMLElement} bar @param {string} page */
 export function showWhere(bar, page) {
   for (const link of bar.querySelectorAll("nav a")) {

@@ -7,6 +7,27 @@ import { openDialog } from "./dialog.js";
 
 /** Milliseconds between the two keys of `g b`. */
 const PAIR = 900;
+/** Where it is kept that somebody does not want them: who speaks to the machine, or whose hands are not
+ * sure, presses single keys without meaning to (WCAG 2.2, 2.1.4). */
+const KEY = "baton.keys";
+
+function wanted() {
+  try {
+    return localStorage.getItem(KEY) !== "off";
+  } catch {
+    return true; // storage is forbidden
+  }
+}
+
+/** @param {boolean} on */
+function want(on) {
+  try {
+    if (on) localStorage.removeItem(KEY);
+    else localStorage.setItem(KEY, "off");
+  } catch {
+    // it stays as it was
+  }
+}
 
 export class Shortcuts {
   constructor() {
@@ -25,7 +46,7 @@ export class Shortcuts {
 
   /** @param {KeyboardEvent} event */
   pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !wanted()) return;
     if (document.querySelector("dialog[open]")) return;
     const target = /** @type {HTMLElement} */ (event.target);
     if (target.closest("input, textarea, select, [contenteditable]")) return;
@@ -59,6 +80,8 @@ export class Shortcuts {
         ),
       ),
     );
-    openDialog({ title: "Keyboard shortcuts", body: groups, wide: true });
+    const box = /** @type {HTMLInputElement} */ (h("input", { type: "checkbox", checked: wanted(), onchange: () => want(box.checked) }));
+    const actions = [h("label", { class: "check" }, box, "Single keys do this"), h("a", { href: "docs" }, "API reference")];
+    openDialog({ title: "Keyboard shortcuts", body: groups, actions, wide: true });
   }
 }

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 
-/** @type {Record<string, {word: string, tone: string, sign: any, mark: string}>} */
+/** @type {Record<string, {word: string, tone: string, sign: "clock" | "check" | "cross" | "alert" | "stop" | null, mark: string}>} */
 export const STATES = {
   queued: { word: "Queued", tone: "quiet", sign: "clock", mark: "◌" },
   pending: { word: "Pending", tone: "quiet", sign: "clock", mark: "◌" },
@@ -35,7 +35,7 @@ export function sign(status) {
   return h("span", { class: `sign ${tone}`, "aria-hidden": "true" }, picture ? icon(picture) : h("span", { class: "spin" }));
 }
 
-/** @param {any} build */
+/** @param {import("./build.js").Build} build */
 export function badge(build) {
   return h("span", { class: `badge ${STATES[build.status].tone}` }, sign(build.status), wordOf(build));
 }

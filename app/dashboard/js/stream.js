@@ -1,13 +1,16 @@
 /** Streams over fetch: server-sent events (EventSource can send no token), and waiting. */
 
-/** @typedef {{id: string, event: string, data: string}} Sent */
+/** @typedef {{id: string, event: string, data: string, retry: number}} Sent `event`: empty where only the id is
+ *   news; `retry`: milliseconds after which to come back, 0 where nothing was said of it */
 
 /**
- * The events of a `text/event-stream` (HTML §9.2.6), as they come.
+ * The events of a `text/event-stream` (HTML §9.2.6), as they come, those without data as well.
  * @param {ReadableStream<Uint8Array>} body
+ * @param {number} silence milliseconds without a byte after which it counts as ended: there is nobody
+ *   at its other end any more, as after a night's sleep
  * @returns {AsyncGenerator<Sent>}
  */
-export async function* events(body) {
+export async function* events(body, silence) {
   const decoder = /** @type {ReadableWritablePair<string, Uint8Array>} */ (new TextDecoderStream());
   const reader = body.pipeThrough(decoder).getReader();
   let rest = "";
@@ -15,15 +18,17 @@ export async function* events(body) {
   /** @type {string[]} */
   let data = [];
   let event = "";
+  let retry = 0;
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const gone = setTimeout(() => reader.cancel().catch(() => {}), silence);
+      const { done, value } = await reader.read().finally(() => clearTimeout(gone));
       if (done) return;
       const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
       rest = lines.pop() ?? "";
       for (const line of lines) {
         if (line === "") {
-          if (data.length) yield { id, event: event || "message", data: data.join("\n") };
+          yield { id, event: event || (data.length ? "message" : ""), data: data.join("\n"), retry };
           data = [];
           event = "";
           continue;
@@ -33,6 +38,7 @@ export async function* events(body) {
         const text = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
         if (name === "data") data.push(text);
         else if (name === "event") event = text;
+        else if (name === "retry" && /^\d{1,6}$/.test(text)) retry = Number(text);
         else if (name === "id" && !text.includes("\0")) id = text;
       }
     }

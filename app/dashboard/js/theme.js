@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 
 const KEY = "baton.theme";
 const ORDER = ["system", "light", "dark"];
-/** @type {Record<string, any>} */
+/** @type {Record<string, "half" | "sun" | "moon">} */
 const PICTURES = { system: "half", light: "sun", dark: "moon" };
 
 function chosen() {

@@ -4,24 +4,34 @@ import { fill, h, say } from "./dom.js";
 import { between, duration, now } from "./format.js";
 import { STATES, sign } from "./status.js";
 
+/** @typedef {import("./build.js").StepReport} StepReport */
+/** @typedef {{sign: HTMLElement, name: HTMLElement, code: HTMLElement, took: HTMLElement, bar: HTMLElement,
+ *   button: HTMLButtonElement, element: HTMLElement, shown: string, step: StepReport}} Row */
+
+/** A step of which nothing has been heard. @param {string} name @returns {StepReport} */
+function pending(name) {
+  return { name, status: "pending", started_at: null, finished_at: null, exit_code: null, log_offset: null };
+}
+
 export class Timeline {
   /** @param {(index: number) => void} choose a step */
   constructor(choose) {
     this.choose = choose;
     this.list = h("ol", { class: "timeline" });
     this.element = h("section", { class: "card", "aria-label": "Steps" }, h("h2", {}, "Steps"), this.list);
+    /** @type {import("./build.js").Build | null} */
     this.build = null;
-    /** @type {any[]} */
+    /** @type {Row[]} */
     this.rows = [];
   }
 
-  /** @param {any} build */
+  /** @param {import("./build.js").Build} build */
   update(build) {
     this.build = build;
-    const reported = build.steps.length ? build.steps : build.spec.steps.map((/** @type {any} */ step) => ({ name: step.name, status: "pending" }));
-    while (this.rows.length > reported.length) this.rows.pop().element.remove();
-    reported.forEach((/** @type {any} */ step, /** @type {number} */ index) => {
-      const row = (this.rows[index] ??= this.add(index));
+    const reported = build.steps.length ? build.steps : build.spec.steps.map(({ name }) => pending(name));
+    while (this.rows.length > reported.length) this.rows.pop()?.element.remove();
+    reported.forEach((step, index) => {
+      const row = (this.rows[index] ??= this.add(index, step));
       row.step = step;
       if (row.shown !== step.status) {
         row.shown = step.status;
@@ -31,31 +41,25 @@ export class Timeline {
       }
       say(row.name, step.name);
       row.button.disabled = !step.started_at;
+      row.button.title = step.name;
       row.code.hidden = !step.exit_code;
       if (step.exit_code) say(row.code, `exit ${step.exit_code}`);
     });
     this.tick();
   }
 
-  /** @param {number} index */
-  add(index) {
+  /** @param {number} index @param {StepReport} step @returns {Row} */
+  add(index, step) {
+    const sign = h("span", { class: "step-sign" });
+    const name = h("span", { class: "step-name" });
+    const code = h("span", { class: "step-code", hidden: true });
+    const took = h("span", { class: "step-took" });
     const bar = h("span", { class: "bar" });
-    const row = {
-      sign: h("span", { class: "step-sign" }),
-      name: h("span", { class: "step-name" }),
-      code: h("span", { class: "step-code", hidden: true }),
-      took: h("span", { class: "step-took" }),
-      bar,
-      track: h("span", { class: "track", "aria-hidden": "true" }, bar),
-      /** @type {any} */ button: null,
-      /** @type {any} */ element: null,
-      shown: "",
-      /** @type {any} */ step: null,
-    };
-    row.button = h("button", { type: "button", onclick: () => this.choose(index) }, row.sign, row.name, row.code, row.took, row.track);
-    row.element = h("li", {}, row.button);
-    this.list.append(row.element);
-    return row;
+    const track = h("span", { class: "track", "aria-hidden": "true" }, bar);
+    const button = h("button", { type: "button", onclick: () => this.choose(index) }, sign, name, code, took, track);
+    const element = h("li", {}, button);
+    this.list.append(element);
+    return { sign, name, code, took, bar, button: /** @type {HTMLButtonElement} */ (button), element, shown: "", step };
   }
 
   /** Let what runs grow. */

@@ -75,6 +75,19 @@ end
 -- For `/metrics`: totals since the store was new.
 local function count(what, by) redis.call('HINCRBY', P .. 'counts', what, by or 1) end
 
+-- How long a first attempt took from its submission to `what`: one more in the first bucket that is
+-- large enough, which the reader adds up, and the sum.
+local WAITS = { @WAITS@ }
+local function count_wait(what, id, now)
+  local wait = math.max(0, now - redis.call('HGET', build_key(id), 'created'))
+  local bucket = 'Inf'
+  for _, seconds in ipairs(WAITS) do
+    if wait <= seconds * 1000 then bucket = seconds break end
+  end
+  count('wait:' .. what .. ':' .. bucket)
+  count('wait_ms:' .. what, wait)
+end
+
 -- How long builds run: each end moves the mean by a fifth, so that the last ones count most.
 local function note_run(id, now)
   local started = redis.call('HGET', build_key(id), 'started')

@@ -19,6 +19,7 @@ local deadline = redis.call('ZSCORE', P .. 'dispatched', id)
 if r[5] ~= 'sent' or not deadline or tonumber(deadline) < now then return { 'lease_lost' } end
 local log_start = redis.call('STRLEN', log_key(id))
 move(id, user, 'queued', 'running')
+if r[8] == '1' then count_wait('claim', id, now) end
 redis.call('HSET', build_key(id), 'nonce', nonce, 'worker', worker, 'lease_id', lease_id,
   'started', now, 'log_start', log_start)
 redis.call('HDEL', build_key(id), 'phase', 'take', 'failures')

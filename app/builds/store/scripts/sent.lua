@@ -11,8 +11,9 @@ if r[2] == 'sent' then return r[4] == token_id and 'sent' or 'unwanted' end
 if r[4] == token_id and redis.call('EXISTS', kept_key(id)) == 0 then return 'same_token' end
 -- Too late for the token's lifetime; the watch puts the build back.
 if tonumber(redis.call('ZSCORE', P .. 'dispatched', id)) < now then return 'unwanted' end
-redis.call('HINCRBY', build_key(id), 'attempt', 1)
+local attempt = redis.call('HINCRBY', build_key(id), 'attempt', 1)
 count('dispatched')
+if attempt == 1 then count_wait('dispatch', id, now) end
 redis.call('HSET', build_key(id), 'phase', 'sent', 'token_id', token_id, 'token', facts,
   'reason', '', 'message', '')
 redis.call('ZADD', P .. 'dispatched', now + queue_ttl, id)

@@ -1,8 +1,8 @@
 -- A new build, or the one that the same Idempotency-Key made before.
 -- id, owner, spec, timeout, max_wait_ms, retry_of, idempotency key ('' for none), body digest, ttl_ms,
--- queue_limit, trace ('' for none), kept_ttl_ms, what is kept for its attempts (any number)
+-- queue_limit, labels and trace ('' for none), kept_ttl_ms, what is kept for its attempts (any number)
 local id, owner, spec, timeout, max_wait, retry_of, key, digest, ttl = unpack(ARGV, 1, 9)
-local queue_limit, trace, kept_ttl = tonumber(ARGV[10]), ARGV[11], ARGV[12]
+local queue_limit, labels, trace, kept_ttl = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
 local now = now_ms()
 local idem
 if key ~= '' then
@@ -21,9 +21,10 @@ if idem then
 end
 redis.call('HSET', build_key(id), 'id', id, 'owner', owner, 'status', 'queued', 'spec', spec,
   'timeout', timeout, 'created', now, 'retry_of', retry_of)
+if labels ~= '' then redis.call('HSET', build_key(id), 'labels', labels) end
 if trace ~= '' then redis.call('HSET', build_key(id), 'trace', trace) end
-if ARGV[13] then
-  redis.call('RPUSH', kept_key(id), unpack(ARGV, 13))
+if ARGV[14] then
+  redis.call('RPUSH', kept_key(id), unpack(ARGV, 14))
   redis.call('PEXPIRE', kept_key(id), kept_ttl)
 end
 redis.call('ZADD', index_key(owner, 'all'), 0, id)

@@ -1,8 +1,8 @@
-/** What a terminal makes of a line: colours (ECMA-48 SGR), `\r`, `\b`, tabs and erasing. */
+/** What a terminal makes of a line: colours (ECMA-48 SGR), links (OSC 8), `\r`, `\b`, tabs and erasing. */
 
-/** Sequences that begin with ESC: CSI, then OSC and other strings, then the short ones. */
+/** Sequences that begin with ESC: CSI, then links, then OSC and other strings, then the short ones. */
 // eslint-disable-next-line no-control-regex
-const SEQUENCE = /\u001b(?:\[([0-9;:?<>=]*)[ -/]*([@-~])|[\]PX^_][^\u0007\u001b]*(?:\u0007|\u001b\\|$)|[ -/]*[0-~]|$)/y;
+const SEQUENCE = /\u001b(?:\[([0-9;:?<>=]*)[ -/]*([@-~])|\]8;[^;\u0007\u001b]*;([^\u0007\u001b]*)(?:\u0007|\u001b\\|$)|[\]PX^_][^\u0007\u001b]*(?:\u0007|\u001b\\|$)|[ -/]*[0-~]|$)/y;
 const MOVES = /[\r\b]|\u001b\[[0-9;]*[CDGK]/;
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u0007\u000b-\u001a\u001c-\u001f\u007f]/g;
@@ -10,7 +10,7 @@ const CONTROL = /[\u0000-\u0007\u000b-\u001a\u001c-\u001f\u007f]/g;
 const WIDEST = 20000;
 
 /** @typedef {{fg: number, bg: number, bold: boolean, dim: boolean, italic: boolean, underline: boolean,
- *   inverse: boolean, strike: boolean}} Look */
+ *   inverse: boolean, strike: boolean, link: string}} Look */
 
 /**
  * How characters look. `fg` and `bg`: -1 for the default, 0…255 of the palette, else 0x1000000 + RGB.
@@ -26,11 +26,20 @@ export class State {
     /** @type {boolean} */ this.underline = from.underline ?? false;
     /** @type {boolean} */ this.inverse = from.inverse ?? false;
     /** @type {boolean} */ this.strike = from.strike ?? false;
+    /** @type {string} where it leads; empty: nowhere */ this.link = from.link ?? "";
   }
 
   get key() {
     const flags = [this.bold, this.dim, this.italic, this.underline, this.inverse, this.strike];
-    return `${this.fg},${this.bg},${flags.map(Number).join("")}`;
+    return `${this.fg},${this.bg},${flags.map(Number).join("")},${this.link}`;
+  }
+
+  /** What a sequence leaves behind. @param {RegExpExecArray | null} found by `SEQUENCE` @returns {State} */
+  after(found) {
+    if (found?.[2] === "m") return this.with(found[1]);
+    if (found?.[3] === undefined) return this;
+    const link = /^https?:\/\//i.test(found[3]) ? found[3] : "";
+    return new State({ ...this, link });
   }
 
   /** @param {string} parameters of `CSI … m` @returns {State} */
@@ -39,7 +48,7 @@ export class State {
     const codes = parameters.replaceAll(":", ";").split(";").map(Number);
     for (let at = 0; at < codes.length; at += 1) {
       const code = codes[at];
-      if (code === 0) Object.assign(next, new State());
+      if (code === 0) Object.assign(next, new State({ link: this.link }));
       else if (code === 1) next.bold = true;
       else if (code === 2) next.dim = true;
       else if (code === 3) next.italic = true;
@@ -82,8 +91,7 @@ State.PLAIN = Object.freeze(new State());
 export function feed(text, state) {
   for (let at = text.indexOf("\u001b"); at >= 0; at = text.indexOf("\u001b", at + 1)) {
     SEQUENCE.lastIndex = at;
-    const found = SEQUENCE.exec(text);
-    if (found && found[2] === "m") state = state.with(found[1]);
+    state = state.after(SEQUENCE.exec(text));
   }
   return state;
 }
@@ -107,7 +115,7 @@ export function show(text, state) {
     if (escape < 0) break;
     SEQUENCE.lastIndex = escape;
     const found = SEQUENCE.exec(line);
-    if (found && found[2] === "m") state = state.with(found[1]);
+    state = state.after(found);
     at = escape + (found ? Math.max(1, found[0].length) : 1);
   }
   return pieces;
@@ -153,10 +161,10 @@ function painted(line, state) {
       SEQUENCE.lastIndex = at;
       const found = SEQUENCE.exec(line);
       at += found ? Math.max(1, found[0].length) : 1;
+      state = state.after(found);
       if (!found || !found[2]) continue;
       const count = Math.max(1, parseInt(found[1], 10) || 1);
-      if (found[2] === "m") state = state.with(found[1]);
-      else if (found[2] === "C") column = Math.min(WIDEST, column + count);
+      if (found[2] === "C") column = Math.min(WIDEST, column + count);
       else if (found[2] === "D") column = Math.max(0, column - count);
       else if (found[2] === "G") column = Math.min(WIDEST, count - 1);
       else if (found[2] === "K") erase(cells, column, found[1]);

@@ -81,13 +81,8 @@ export class Folds {
     return line < to ? from - before - 1 : line - before - (to - from);
   }
 
-  /** The sections that begin at a line. @param {number} line */
+  /** The section that begins at a line. @param {number} line @returns {Section | undefined} */
   at(line) {
-    return this.byLine(line);
-  }
-
-  /** @param {number} line @returns {Section | undefined} */
-  byLine(line) {
     let [low, high] = [0, this.sections.length];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -95,6 +90,11 @@ export class Folds {
       else high = middle;
     }
     return this.sections[low]?.line === line ? this.sections[low] : undefined;
+  }
+
+  /** The innermost section that a line stands in. @param {number} line */
+  around(line) {
+    return this.sections.findLast((section) => section.line <= line && line < section.end);
   }
 
   /** @param {Section} section @param {boolean} folded */

@@ -147,6 +147,17 @@ export class LogLines {
     return `${head}\u001b[0;2m … ${cut} more bytes: see the raw log`;
   }
 
+  /** The line up to which, from `line` on, there are no more than so many bytes; at least one line.
+   * @param {number} line @param {number} bytes */
+  lineWithin(line, bytes) {
+    return Math.max(line + 1, this.lineAt(this.starts[line] + bytes));
+  }
+
+  /** The text of lines from `from` up to `to`, newlines and all. @param {number} from @param {number} to */
+  textBetween(from, to) {
+    return this.decoder.decode(this.bytes.subarray(this.starts[from], to <= this.ended ? this.starts[to] : this.end));
+  }
+
   /** @param {number} line */
   stateAt(line) {
     return this.known[this.states[line]];

@@ -1,6 +1,7 @@
 /** The page's side of the thread that holds a log. */
 
-/** @typedef {[string, null | Record<string, any>][]} Pieces */
+/** @typedef {[string, null | import("./ansi.js").Look][]} Pieces */
+/** @typedef {{line: number, said: string, pieces: Pieces}} Line as it is shown */
 
 export class LogModel {
   constructor() {
@@ -22,7 +23,7 @@ export class LogModel {
     if (answer?.grown) {
       this.count = answer.count;
       this.end = answer.end;
-      this.marks.push(...answer.marks);
+      for (const mark of answer.marks) this.marks.push(mark); // there may be more than a call takes
       this.ongrown();
     }
     this.waiting.get(id)?.(answer);
@@ -52,7 +53,7 @@ export class LogModel {
     return this.ask("expect", { size });
   }
 
-  /** @param {number[]} lines @returns {Promise<{line: number, pieces: Pieces}[]>} */
+  /** @param {number[]} lines @returns {Promise<Line[]>} */
   rows(lines) {
     return this.ask("rows", { lines });
   }
@@ -62,9 +63,9 @@ export class LogModel {
     return this.ask("lineAt", { offsets });
   }
 
-  /** @param {string} text @returns {Promise<Uint32Array | null>} */
-  find(text) {
-    return this.ask("find", { text });
+  /** @param {string} text @param {boolean} exact @returns {Promise<Uint32Array | null>} */
+  find(text, exact) {
+    return this.ask("find", { text, exact });
   }
 
   /** @param {number} from @param {number} to @returns {Promise<number>} */

@@ -2,16 +2,17 @@
 
 import { announce } from "../announce.js";
 import { h, fill, say } from "../dom.js";
-import { between, plural, size } from "../format.js";
+import { plural, size } from "../format.js";
 import { icon } from "../icons.js";
+import { isFinal } from "../status.js";
 import { Folds, sectionsOf } from "./folds.js";
 import { LogModel } from "./model.js";
-import { rowOf } from "./row.js";
+import { Rows } from "./rows.js";
 import { LogSearch } from "./search.js";
-import { Viewport } from "./viewport.js";
+import { ROW, Viewport } from "./viewport.js";
 
-/** Decoded lines that are kept. */
-const KEPT = 4000;
+/** Milliseconds after which the address names what was chosen. */
+const SETTLED = 120;
 
 export class LogPane {
   /**
@@ -21,24 +22,24 @@ export class LogPane {
   constructor(about) {
     this.about = about;
     this.chosen = about.chosen;
-    /** @type {any} */
+    this.head = about.chosen?.[1] ?? 0;
+    /** @type {import("../build.js").Build | null} */
     this.build = null;
     this.ended = false;
     this.following = false;
     /** @type {{name: string, line: number, end: number}[]} */
     this.steps = [];
     this.folds = new Folds();
-    /** @type {Map<number, import("./model.js").Pieces>} */
-    this.pieces = new Map();
-    /** @type {Map<number, {sign: string, element: HTMLElement}>} */
-    this.drawn = new Map();
     this.model = new LogModel();
     this.model.ongrown = () => this.grown();
     this.view = new Viewport({
-      draw: (from, to) => this.draw(from, to),
+      draw: (from, to) => this.rows.draw(from, to),
       moved: (byUser) => this.moved(byUser),
     });
     this.search = new LogSearch(this.model, (line) => this.showMatch(line));
+    this.rows = new Rows(this.view.rows, this.model, this.folds, () => ({
+      id: about.id, build: this.build, chosen: this.chosen, current: this.search.current, needle: this.search.needle, exact: this.search.exact,
+    }));
     const tool = (/** @type {any} */ picture, /** @type {string} */ words, /** @type {() => void} */ act, /** @type {string} */ key) =>
       h("button", { class: "tool", type: "button", onclick: act, title: `${words} (${key})` }, icon(picture), h("span", {}, words));
     this.errorTool = tool("alert", "First error", () => this.toFirstError(), "e");
@@ -47,10 +48,12 @@ export class LogPane {
     this.followTool.setAttribute("aria-pressed", "false");
     this.facts = h("span", { class: "log-facts" });
     this.trouble = h("p", { class: "log-trouble", role: "status", hidden: true });
-    this.blank = h("p", { class: "log-blank" }, "Nothing has been printed yet.");
+    this.blank = h("p", { class: "log-blank" });
     this.element = this.make();
     this.growing = false;
     this.unseen = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.naming = undefined;
     /** Steps that have begun; their first lines may be on their way yet. */
     this.begun = 0;
     /** Marks that the sections were made of. */
@@ -87,13 +90,14 @@ export class LogPane {
 
   // ── what comes in ──────────────────────────────────────────────────────────────────────────
 
-  /** The build as it is now. @param {any} build */
+  /** The build as it is now. @param {import("../build.js").Build} build */
   async update(build) {
     const first = !this.build;
     this.build = build;
+    say(this.blank, isFinal(build) ? "Nothing was printed." : "Nothing has been printed yet.");
     if (first) {
       await this.model.expect(build.log.length);
-      this.follow(build.status === "queued" || build.status === "running");
+      this.follow(!isFinal(build));
       if (this.chosen) this.follow(false);
     }
     await this.locateSteps();
@@ -114,12 +118,12 @@ export class LogPane {
 
   /** A step's first line is the heading just before its output. */
   async locateSteps() {
-    const begun = (this.build?.steps ?? []).filter((/** @type {any} */ step) => step.log_offset !== null);
+    const begun = (this.build?.steps ?? []).filter((step) => step.log_offset !== null);
     this.begun = begun.length;
-    const offsets = begun.map((/** @type {any} */ step) => Math.max(0, step.log_offset - 1));
+    const offsets = begun.map((step) => Math.max(0, (step.log_offset ?? 0) - 1));
     const lines = offsets.length ? await this.model.linesAt(offsets) : [];
     this.steps = begun
-      .map((/** @type {any} */ step, /** @type {number} */ index) => ({ name: step.name, line: lines[index], end: offsets[index] }))
+      .map((step, index) => ({ name: step.name, line: lines[index], end: offsets[index] }))
       .filter((/** @type {{end: number}} */ step) => step.end < this.model.end);
     this.section();
   }
@@ -141,12 +145,12 @@ export class LogPane {
       const before = this.folds.count;
       const count = this.model.count;
       // The last line may have been begun only; whatever was kept of it is old.
-      for (let line = before - 1; line <= before + 1; line += 1) this.pieces.delete(line);
+      this.rows.forget(before - 1, before + 1);
       this.folds.count = count;
       if (this.model.marks.length !== this.marked || this.ended) this.section();
       this.marked = this.model.marks.length;
       if (this.begun > this.steps.length) await this.locateSteps();
-      if (this.following) await this.fetch(this.tail());
+      if (this.following) await this.rows.fetch(this.tail());
       this.view.setCount(this.folds.rows);
       if (this.following) this.view.moveToEnd();
       else if (this.chosen && !this.arrived && count > this.chosen[0]) this.toChosen();
@@ -161,7 +165,7 @@ export class LogPane {
   /** The lines that will be in sight at the end. */
   tail() {
     const rows = this.folds.rows;
-    const from = Math.max(0, rows - Math.ceil(this.view.height / 20) - 14);
+    const from = Math.max(0, rows - Math.ceil(this.view.height / ROW) - 14);
     return Array.from({ length: rows - from }, (_, index) => this.folds.lineOf(from + index));
   }
 
@@ -169,57 +173,6 @@ export class LogPane {
   troubled(words) {
     this.trouble.hidden = !words;
     say(this.trouble, words);
-  }
-
-  // ── drawing ────────────────────────────────────────────────────────────────────────────────
-
-  /** Decode lines that are not known yet. @param {number[]} lines */
-  async fetch(lines) {
-    const missing = lines.filter((line) => !this.pieces.has(line));
-    if (!missing.length) return;
-    for (const row of await this.model.rows(missing)) this.pieces.set(row.line, row.pieces);
-    while (this.pieces.size > KEPT) {
-      this.pieces.delete(/** @type {number} */ (this.pieces.keys().next().value));
-    }
-  }
-
-  /** @param {number} from @param {number} to rows */
-  draw(from, to) {
-    const lines = Array.from({ length: Math.max(0, to - from) }, (_, index) => this.folds.lineOf(from + index));
-    if (lines.some((line) => !this.pieces.has(line) && !this.folds.byLine(line))) {
-      this.fetch(lines).then(() => this.paint(from, lines));
-      if (lines.some((line) => this.drawn.has(line))) return; // a moment more, and nothing blinks
-    }
-    this.paint(from, lines);
-  }
-
-  /** @param {number} from @param {number[]} lines */
-  paint(from, lines) {
-    /** @type {Map<number, {sign: string, element: HTMLElement}>} */
-    const next = new Map();
-    lines.forEach((line, index) => {
-      const section = this.folds.byLine(line);
-      const folded = section ? this.folds.folded(section) : false;
-      const pieces = this.pieces.get(line);
-      const chosen = Boolean(this.chosen && line >= this.chosen[0] && line <= this.chosen[1]);
-      const current = this.search.current === line;
-      const step = section?.step !== undefined && section.step >= 0 ? this.build?.steps[section.step] : null;
-      const seconds = step ? between(step.started_at, step.finished_at) : NaN;
-      const said = pieces ? pieces.map(([text]) => text.length).join() : "-";
-      const took = step?.finished_at ? seconds : 0;
-      const sign = [from + index, said, folded, section?.end, took, chosen, current, this.search.needle].join("|");
-      const known = this.drawn.get(line);
-      if (known && known.sign === sign && this.pieces.get(line) === pieces) {
-        next.set(line, known);
-        return;
-      }
-      const href = `#/builds/${this.about.id}/L${line + 1}`;
-      const about = { line, row: from + index, pieces, section, folded, chosen, current, href };
-      const element = rowOf({ ...about, seconds: step?.finished_at ? seconds : NaN, needle: this.search.needle });
-      next.set(line, { sign, element });
-    });
-    this.drawn = next;
-    fill(this.view.rows, [...next.values()].map((each) => each.element));
   }
 
   repaint() {
@@ -232,7 +185,7 @@ export class LogPane {
   moved(byUser) {
     if (!byUser) return;
     this.unseen = true;
-    const live = this.build?.status === "running" || this.build?.status === "queued";
+    const live = this.build && !isFinal(this.build);
     if (this.following && !this.view.atEnd) this.setFollowing(false);
     else if (!this.following && live && this.view.atEnd) this.setFollowing(true);
   }
@@ -253,6 +206,7 @@ export class LogPane {
   /** @param {number} line */
   show(line) {
     this.setFollowing(false);
+    this.element.scrollIntoView({ block: "nearest" }); // on a phone, it is further down
     if (this.folds.reveal(line)) this.view.setCount(this.folds.rows);
     this.view.show(this.folds.rowOf(line));
     this.repaint();
@@ -272,7 +226,9 @@ export class LogPane {
 
   /** @param {[number, number] | null} chosen lines, from 0 */
   setChosen(chosen) {
+    clearTimeout(this.naming);
     this.chosen = chosen;
+    this.head = chosen?.[1] ?? 0;
     this.arrived = false;
     if (chosen && this.model.count > chosen[0]) this.toChosen();
     this.repaint();
@@ -285,22 +241,63 @@ export class LogPane {
     if (this.folds.folded(begun)) this.folds.choose(begun, false);
     this.view.setCount(this.folds.rows);
     this.setFollowing(false);
-    this.view.moveTo(this.folds.rowOf(begun.line) * 20);
+    this.element.scrollIntoView({ block: "nearest" });
+    this.view.moveTo(this.folds.rowOf(begun.line) * ROW);
     this.repaint();
   }
 
   /** To the step before or after what is in sight. @param {1 | -1} way */
   toNextStep(way) {
-    const here = this.folds.lineOf(Math.round(this.view.top / 20));
+    const here = this.folds.lineOf(Math.round(this.view.top / ROW));
     const heads = this.folds.sections.filter((section) => section.kind === "step").map((section) => section.line);
     const next = way > 0 ? heads.find((line) => line > here) : heads.findLast((line) => line < here);
     if (next === undefined) return;
     this.setFollowing(false);
-    this.view.moveTo(this.folds.rowOf(next) * 20);
+    this.view.moveTo(this.folds.rowOf(next) * ROW);
+  }
+
+  /** Choose the next line, or take it to those that are chosen. @param {1 | -1} way @param {boolean} more */
+  step(way, more) {
+    const rows = this.folds.rows;
+    if (!rows) return;
+    const first = Math.ceil(this.view.top / ROW);
+    const [from, to] = this.chosen ?? [0, 0];
+    const anchor = more && this.chosen ? (this.head === from ? to : from) : -1;
+    const head = this.chosen ? (more ? this.head : way > 0 ? to : from) : -1;
+    const row = this.chosen ? Math.max(0, Math.min(rows - 1, this.folds.rowOf(head) + way)) : Math.min(first, rows - 1);
+    const line = this.folds.lineOf(row);
+    this.choose(anchor < 0 ? line : anchor, line);
+    this.view.reveal(row);
+    this.setFollowing(false);
+    this.repaint();
+    this.rows.fetch([line]).then(() => announce(`Line ${line + 1}: ${this.rows.textOf(line)}`));
+  }
+
+  /** Fold or unfold what the chosen line stands in. */
+  foldHere() {
+    const line = this.chosen ? this.chosen[0] : this.folds.lineOf(Math.ceil(this.view.top / ROW));
+    const section = this.folds.around(line);
+    if (!section) return;
+    this.toggle(section.line);
+    announce(`${section.title}, ${this.folds.folded(section) ? "folded" : "unfolded"}`);
+    if (this.chosen) this.choose(section.line, section.line);
+  }
+
+  /** @param {number} anchor @param {number} head the line that moves when there are to be more */
+  choose(anchor, head) {
+    const from = Math.min(anchor, head);
+    const to = Math.max(anchor, head);
+    this.chosen = /** @type {[number, number]} */ ([from, to]);
+    this.head = head;
+    this.arrived = true;
+    this.repaint();
+    // A key that is held down chooses faster than browsers let addresses change.
+    clearTimeout(this.naming);
+    this.naming = setTimeout(() => this.about.choose(from, to), SETTLED);
   }
 
   async toFirstError() {
-    const bad = this.build?.steps.findIndex((/** @type {any} */ step) => ["failed", "timed_out"].includes(step.status)) ?? -1;
+    const bad = this.build?.steps.findIndex((step) => ["failed", "timed_out"].includes(step.status)) ?? -1;
     const step = this.folds.sections.find((section) => section.step === bad && bad >= 0);
     const end = step ? Math.min(step.end, this.model.count) : this.model.count;
     let line = await this.model.firstError(step ? step.line + 1 : 0, end);
@@ -329,18 +326,12 @@ export class LogPane {
     if (!number || event.ctrlKey || event.metaKey || event.button) return;
     event.preventDefault();
     const line = Number(number.getAttribute("data-line"));
-    const anchor = event.shiftKey && this.chosen ? this.chosen[0] : line;
-    const from = Math.min(anchor, line);
-    const to = Math.max(anchor, line);
-    this.chosen = /** @type {[number, number]} */ ([from, to]);
-    this.arrived = true;
-    this.about.choose(from, to);
-    this.repaint();
+    this.choose(event.shiftKey && this.chosen ? this.chosen[0] : line, line);
   }
 
   /** @param {number} line */
   toggle(line) {
-    const section = this.folds.byLine(line);
+    const section = this.folds.at(line);
     if (!section) return;
     this.setFollowing(false);
     this.folds.choose(section, !this.folds.folded(section));
@@ -352,9 +343,9 @@ export class LogPane {
   pressed(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const page = this.view.height - 40;
-    const ways = { PageDown: page, PageUp: -page, ArrowDown: 20, ArrowUp: -20, " ": event.shiftKey ? -page : page };
+    const ways = { PageDown: page, PageUp: -page, ArrowDown: ROW, ArrowUp: -ROW, " ": event.shiftKey ? -page : page };
     const way = ways[/** @type {keyof typeof ways} */ (event.key)];
-    const onButton = /** @type {Element} */ (event.target).tagName !== "DIV";
+    const onButton = /** @type {Element} */ (event.target).tagName === "BUTTON";
     if (event.key === "Home") this.jump(0);
     else if (event.key === "End") this.jump(Infinity);
     else if (way !== undefined && !(onButton && event.key === " ")) this.jump(this.view.top + way);
@@ -369,6 +360,7 @@ export class LogPane {
   }
 
   close() {
+    clearTimeout(this.naming);
     this.view.close();
     this.model.close();
   }

@@ -14,6 +14,7 @@ export class LogSearch {
     this.model = model;
     this.show = show;
     this.needle = "";
+    this.exact = false;
     /** @type {Uint32Array} */
     this.matches = new Uint32Array();
     this.at = -1;
@@ -27,15 +28,23 @@ export class LogSearch {
       })
     );
     this.count = h("span", { class: "search-count", role: "status" });
+    this.caseTool = h("button", { class: "tool bare search-case", type: "button", "aria-pressed": "false", "aria-label": "Match case", title: "Match case", onclick: () => this.setExact(!this.exact) }, "Aa");
     const step = (/** @type {"up" | "down"} */ picture, /** @type {string} */ words, /** @type {number} */ way) =>
       h("button", { class: "tool bare", type: "button", "aria-label": words, title: words, onclick: () => this.step(way) }, icon(picture));
     this.steps = h("span", { class: "search-steps", hidden: true }, step("up", "Previous match", -1), step("down", "Next match", 1));
-    this.element = h("div", { class: "search", role: "search" }, icon("search"), this.input, this.count, this.steps);
+    this.element = h("div", { class: "search", role: "search" }, icon("search"), this.input, this.caseTool, this.count, this.steps);
   }
 
   /** The line of the current match; -1 when there is none. */
   get current() {
     return this.at >= 0 ? this.matches[this.at] : -1;
+  }
+
+  /** @param {boolean} exact capital letters and small ones differ */
+  setExact(exact) {
+    this.exact = exact;
+    this.caseTool.setAttribute("aria-pressed", String(exact));
+    if (this.input.value) this.run(true);
   }
 
   /** There are more lines than were searched. */
@@ -55,7 +64,7 @@ export class LogSearch {
   /** @param {boolean} anew whether to go to the first match */
   async run(anew) {
     const text = this.input.value;
-    this.needle = text.toLowerCase();
+    this.needle = this.exact ? text : text.toLowerCase();
     if (!text) {
       this.matches = new Uint32Array();
       this.at = -1;
@@ -63,7 +72,7 @@ export class LogSearch {
       return this.show(-1);
     }
     if (anew) say(this.count, "…");
-    const found = await this.model.find(text);
+    const found = await this.model.find(text, this.exact);
     if (!found) return;
     this.matches = found;
     if (anew) this.at = found.length ? 0 : -1;

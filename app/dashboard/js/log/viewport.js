@@ -96,6 +96,13 @@ export class Viewport {
     this.moveTo(row * ROW - this.height / 3);
   }
 
+  /** Move no further than it takes to see a row. @param {number} row */
+  reveal(row) {
+    const [from, to] = [row * ROW - ROW, row * ROW + 3 * ROW - this.height];
+    if (this.top > from) this.moveTo(from);
+    else if (this.top < to) this.moveTo(to);
+  }
+
   moveToEnd() {
     this.moveTo(this.lowest);
   }

@@ -1,6 +1,7 @@
 /** The thread that holds a log: takes its bytes, answers for its lines. */
 
-import { show } from "./ansi.js";
+import { State, show } from "./ansi.js";
+import { read } from "./commands.js";
 import { find, firstError } from "./find.js";
 import { LogLines } from "./lines.js";
 
@@ -10,8 +11,9 @@ let search = 0;
 
 /** @param {number} line */
 function row(line) {
-  const pieces = show(log.textOf(line), log.stateAt(line));
-  return { line, pieces: pieces.map(([text, state]) => [text, state.key === "-1,-1,000000" ? null : { ...state }]) };
+  const { text, said } = read(log.textOf(line));
+  const pieces = show(text, log.stateAt(line));
+  return { line, said, pieces: pieces.map(([piece, state]) => [piece, state.key === State.PLAIN.key ? null : { ...state }]) };
 }
 
 /** @type {Record<string, (message: any) => Promise<any> | any>} */
@@ -27,9 +29,9 @@ const calls = {
   },
   rows: ({ lines }) => lines.filter((/** @type {number} */ line) => line < log.count).map(row),
   lineAt: ({ offsets }) => offsets.map((/** @type {number} */ offset) => log.lineAt(offset)),
-  async find({ text }) {
+  async find({ text, exact }) {
     const mine = (search += 1);
-    return find(log, text, () => mine === search);
+    return find(log, text, exact, () => mine === search);
   },
   firstError: ({ from, to }) => firstError(log, from, to),
 };

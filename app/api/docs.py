@@ -1,0 +1,42 @@
+"""`/docs`: the OpenAPI document as a page to read. It is made once, and runs no program."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import docs_page
+from app.api.files import File
+from app.api.headers import READING_POLICY
+from app.api.operation import Operation
+from app.api.problems import ApiError
+from app.contract import paths
+from app.contract.problems import Code
+
+
+def operations(document: Mapping[str, Any]) -> tuple[Operation, ...]:
+    """The page's paths; like the dashboard's, they stand in no description of the API."""
+    app = files("app")
+    theme = (app / "dashboard" / "css" / "theme.css").read_bytes()
+    served = {
+        "docs.css": File("docs.css", theme + (app / "docs" / "docs.css").read_bytes()),
+        "favicon.svg": File("favicon.svg", (app / "dashboard" / "favicon.svg").read_bytes()),
+    }
+    page = File("docs.html", docs_page.page(document).encode())
+    headers = {"Content-Security-Policy": READING_POLICY, "Cache-Control": "no-cache"}
+
+    async def index(request: Request) -> Response:
+        return page.answer(request, headers)
+
+    async def asset(request: Request) -> Response:
+        found = served.get(request.path_params["name"])
+        if found is None:
+            raise ApiError(Code.NOT_FOUND, "there is no such file")
+        return found.answer(request, headers)
+
+    return (
+        Operation(method="GET", path=paths.DOCS, summary="This API, to read", endpoint=index),
+        Operation(method="GET", path=paths.DOCS_FILE, summary="Its files", endpoint=asset),
+    )

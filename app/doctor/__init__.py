@@ -1,0 +1,1 @@
+"""What `baton doctor` looks at: one file for each thing that can be wrong."""
