@@ -267,7 +267,7 @@ class BatonClient:
                 answer = self._http.request(
                     method, url, headers=headers, auth=self._auth, **request
                 )
-            except httpx.TransportError as error:
+            except (httpx.TransportError, Unreachable) as error:  # the API, or the issuer
                 pause = next(pauses, None)
                 if pause is None:
                     raise _unreachable(self.api_url, error) from error

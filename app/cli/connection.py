@@ -16,6 +16,13 @@ R = TypeVar("R")
 
 DEFAULT_API: Final = "http://127.0.0.1:8080"
 
+
+class NotSignedIn(click.ClickException):
+    """The command lacks a token, as it might lack an argument."""
+
+    exit_code = 2
+
+
 api_option = click.option(
     "--api",
     envvar="BATON_API_URL",
@@ -55,7 +62,7 @@ def _source(api: str, token: str) -> TokenSource:
     tokens = KeptTokens.of_user(os.environ)
     kept = tokens.read(api)
     if kept is None:
-        raise click.UsageError(
+        raise NotSignedIn(
             f"not signed in to {api}: {sign_in(api)}\nor set BATON_TOKEN to an access token"
         )
     return KeptSource(tokens, kept)

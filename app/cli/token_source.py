@@ -9,7 +9,7 @@ from app.cli.kept_tokens import Kept, KeptTokens
 from app.cli.oauth import calls
 from app.cli.oauth.calls import NoAnswer, SignInFailed
 from app.cli.oauth.grant import Grant, refresh
-from app.client import SignedOut, Unreachable
+from app.client import ClientError, SignedOut, Unreachable
 
 #: Seconds before its end at which a token is renewed; of a short one, half its life.
 _MARGIN: Final = 60.0
@@ -58,7 +58,7 @@ class KeptSource:
                 return self._kept.access_token
             try:
                 self._renew()
-            except (SignedOut, Unreachable):
+            except ClientError:
                 if self._kept.expires_at is None or now >= self._kept.expires_at:
                     raise
                 self._renew_at = now + _PAUSE
