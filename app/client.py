@@ -2,15 +2,16 @@
 
 ClientError
 ├── ApiError      the API said no; carries its problem details
+├── SignedOut     there is no token to call it with; raised by what tokens come from
 └── Unreachable   nobody sensible answered, and trying again did not help
 """
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -33,6 +34,8 @@ _SILENCE: Final = 60.0
 _LONGEST_RETRY_AFTER: Final = 30.0
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+
+_ACCEPT: Final = {"Accept": f"application/json, {MEDIA_TYPE}"}
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -60,8 +63,56 @@ class ApiError(ClientError):
         super().__init__(problem.detail)
 
 
+class SignedOut(ClientError):
+    """There is no token, or none any more; the message says how to get one."""
+
+
 class Unreachable(ClientError):
     """The API cannot be reached, or what answers is not the API."""
+
+
+class TokenSource(Protocol):
+    """Where access tokens come from. Asked from any thread, before each request."""
+
+    def current(self) -> str:
+        """The token to send. Raises `SignedOut`, and `Unreachable` to be asked again later."""
+
+    def other_than(self, refused: str) -> str | None:
+        """Another token than the one that the API has answered with 401, or None.
+
+        Raises as `current` does.
+        """
+
+
+class OneToken:
+    """A token that somebody else takes care of."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def current(self) -> str:
+        return self._token
+
+    def other_than(self, refused: str) -> str | None:
+        del refused
+        return None
+
+
+class _Bearer(httpx.Auth):
+    """RFC 6750 §2.1; a request whose token is refused is sent once more, with another."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self._source.current()
+        request.headers["Authorization"] = f"Bearer {token}"
+        answer = yield request
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            other = self._source.other_than(token)
+            if other is not None:
+                request.headers["Authorization"] = f"Bearer {other}"
+                yield request
 
 
 class BatonClient:
@@ -70,13 +121,13 @@ class BatonClient:
     def __init__(
         self,
         api_url: str,
-        token: str,
+        token: str | TokenSource,
         *,
         http: httpx.Client | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.api_url = api_url.rstrip("/")
-        self._token = token
+        self._auth = _Bearer(OneToken(token) if isinstance(token, str) else token)
         # Proxies are for what is far away.
         near = httpx.URL(self.api_url).host in _LOOPBACK
         self._http = http or httpx.Client(timeout=_TIMEOUT, trust_env=not near)
@@ -175,12 +226,12 @@ class BatonClient:
         return build.status.final and length >= build.log.length
 
     def _log_once(self, build_id: str, start: int, *, follow: bool) -> Iterator[bytes]:
-        headers = self._headers() | ({"Range": f"bytes={start}-"} if start else {})
+        headers = _ACCEPT | ({"Range": f"bytes={start}-"} if start else {})
         timeout = httpx.Timeout(_SILENCE, connect=5.0)
         params = {"follow": "1"} if follow else {}
         url = self.api_url + _path(paths.LOG, build_id)
         with self._http.stream(
-            "GET", url, headers=headers, params=params, timeout=timeout
+            "GET", url, headers=headers, params=params, timeout=timeout, auth=self._auth
         ) as answer:
             if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and not follow:
                 return  # nothing from there on
@@ -198,12 +249,6 @@ class BatonClient:
                 if not follow:
                     raise
 
-    def _headers(self) -> dict[str, str]:
-        return {
-            "Authorization": f"Bearer {self._token}",
-            "Accept": f"application/json, {MEDIA_TYPE}",
-        }
-
     def _call(
         self,
         model: type[M],
@@ -214,17 +259,20 @@ class BatonClient:
         **request: Any,  # noqa: ANN401  httpx's own arguments
     ) -> M:
         """Make a call, again and again while the API is away: all calls may be repeated."""
-        headers = self._headers() | (headers or {})
+        headers = _ACCEPT | (headers or {})
+        url = self.api_url + path
         pauses = iter(_PAUSES)
         while True:
             try:
-                answer = self._http.request(method, self.api_url + path, headers=headers, **request)
-            except httpx.TransportError as error:
+                answer = self._http.request(
+                    method, url, headers=headers, auth=self._auth, **request
+                )
+            except (httpx.TransportError, Unreachable) as error:  # the API, or the issuer
                 pause = next(pauses, None)
                 if pause is None:
                     raise _unreachable(self.api_url, error) from error
             except (httpx.InvalidURL, UnicodeEncodeError) as error:
-                raise Unreachable(f"{self.api_url}{path} cannot be asked for: {error}") from error
+                raise Unreachable(f"{url} cannot be asked for: {error}") from error
             else:
                 if answer.is_success:
                     return _parsed(model, answer)

@@ -294,16 +294,25 @@ def _parts(
             "issuer": CachedCheck("issuer", keys_ready),
         },
         jwks=tokens.published,
-        resource_metadata={
-            "resource": settings.api_url,
-            "authorization_servers": [settings.issuer],
-            "bearer_methods_supported": ["header"],
-            "dpop_signing_alg_values_supported": [dpop.ALGORITHM],
-            "scopes_supported": [scopes.READ_BUILDS, scopes.CREATE_BUILDS, scopes.UPDATE_BUILDS],
-            "resource_name": "Baton",
-        },
+        resource_metadata=_resource_metadata(settings),
         openid_configuration=_openid_configuration(settings),
     )
+
+
+def _resource_metadata(settings: Settings) -> dict[str, Any]:
+    """RFC 9728 §2, and what `baton login` needs besides: its client, and what to ask for."""
+    metadata: dict[str, Any] = {
+        "resource": settings.api_url,
+        "authorization_servers": [settings.issuer],
+        "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": [dpop.ALGORITHM],
+        "scopes_supported": [scopes.READ_BUILDS, scopes.CREATE_BUILDS, scopes.UPDATE_BUILDS],
+        "resource_name": "Baton",
+        "baton_audience": settings.audience,
+    }
+    if settings.cli_client_id:
+        metadata["baton_cli_client_id"] = settings.cli_client_id
+    return metadata
 
 
 def _limits(settings: Settings, redis: "Redis") -> Limits:

@@ -248,6 +248,11 @@ class Settings(FromEnvironment):
         description="What the dashboard asks for; with `offline_access`, it renews its tokens by "
         "a refresh token where the issuer gives one.",
     )
+    cli_client_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The terminal's public client at the issuer, for `baton login`.",
+    )
     development: bool = Field(
         default=False,
         description="Set by `baton dev`: allows plain http to other hosts (API), `auto` to "

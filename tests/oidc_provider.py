@@ -64,6 +64,7 @@ class OidcProvider:
             "exchangedNamesBuild": False,
             "widens": False,
             "actor": False,
+            "signsIn": False,
             "answer": {},
             "resources": {
                 API: {"scope": "read:builds create:builds update:builds", "lifetime": 600},
@@ -172,6 +173,22 @@ def spa() -> dict[str, Any]:
         "token_endpoint_auth_method": "none",
         "redirect_uris": ["https://app.example.com/callback"],
     }
+
+
+def terminal(**changes: Any) -> dict[str, Any]:
+    """The client of `baton login`; `signsIn=True` gives the provider pages to sign in with."""
+    return {
+        "client_id": "terminal",
+        "application_type": "native",  # any port of loopback (RFC 8252 §7.3)
+        "token_endpoint_auth_method": "none",
+        "redirect_uris": ["http://127.0.0.1/callback"],
+        "response_types": ["code"],
+        "grant_types": [
+            "authorization_code",
+            "refresh_token",
+            "urn:ietf:params:oauth:grant-type:device_code",
+        ],
+    } | changes
 
 
 def _beside(folder: Path, program: Path) -> Path:

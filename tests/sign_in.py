@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import secrets
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -18,6 +19,15 @@ def user_token(
     issuer: str, *, user: str, scope: str, audience: str, client_id: str = "baton-spa"
 ) -> str:
     """An access token of the embedded issuer. Fails on anything but a sign-in that works."""
+    tokens = user_tokens(issuer, user=user, scope=scope, audience=audience, client_id=client_id)
+    token: str = tokens["access_token"]
+    return token
+
+
+def user_tokens(
+    issuer: str, *, user: str, scope: str, audience: str, client_id: str = "baton-spa"
+) -> dict[str, Any]:
+    """All that the embedded issuer's token endpoint answers to a sign-in that works."""
     verifier = secrets.token_urlsafe(48)
     state = secrets.token_urlsafe(16)
     with httpx.Client(base_url=issuer, timeout=30, trust_env=False) as http:
@@ -53,8 +63,8 @@ def user_token(
             },
         )
         assert tokens.status_code == 200, tokens.text
-        token: str = tokens.json()["access_token"]
-        return token
+        told: dict[str, Any] = tokens.json()
+        return told
 
 
 def challenge_of(verifier: str) -> str:

@@ -89,6 +89,7 @@ class Stack:
             "BATON_MINT_CLIENT_SECRET": "the-secret-of-the-tests",
             "BATON_MESSAGE_KEYS": keys,
             "BATON_DASHBOARD_CLIENT_ID": "baton-spa",
+            "BATON_CLI_CLIENT_ID": "baton-cli",
             **settings,
         }
         self.issuer = self._part(

@@ -1,11 +1,16 @@
-"""A tenant of the embedded issuer: one API, its builds' API, one machine, one SPA."""
+"""A tenant of the embedded issuer: one API, its builds' API, one machine, two for users."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import jwt
 
+from app.contract.scopes import DELEGATED
 from app.issuer.config import IssuerConfig
+from app.tokens.jwks import JwksCache
+from app.tokens.verifier import Policy, TrustedIssuer, Verifier
 
 AUDIENCE = "https://api.example.com/"
 MINT_AUDIENCE = "https://builds.example.com/"
@@ -60,3 +65,24 @@ def assert_refused(answer: httpx.Response, status: int, error: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
     assert answer.json()["error_description"]
     assert answer.headers["cache-control"] == "no-store"
+
+
+@asynccontextmanager
+async def verifying(issuer: str) -> AsyncIterator[Verifier]:
+    """The API's own verifier, which trusts the tenant."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        algorithms = frozenset({"RS256"})
+        keys = JwksCache(f"{issuer}.well-known/jwks.json", http, algorithms)
+        try:
+            yield Verifier(
+                [TrustedIssuer(issuer=issuer, keys=keys, algorithms=algorithms)],
+                Policy(
+                    audience=AUDIENCE,
+                    mint_audience=MINT_AUDIENCE,
+                    namespace=NAMESPACE,
+                    minting_clients=frozenset({"baton-api"}),
+                    delegated=DELEGATED,
+                ),
+            )
+        finally:
+            await keys.close()

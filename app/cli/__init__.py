@@ -23,6 +23,8 @@ _COMMANDS: Final = {
     "logs": "app.cli.builds",
     "cancel": "app.cli.builds",
     "retry": "app.cli.builds",
+    "login": "app.cli.login",
+    "logout": "app.cli.login",
     "token": "app.cli.token",
     "demo": "app.cli.demo",
     "dev": "app.cli.dev",
@@ -60,7 +62,7 @@ def baton() -> None:
     \b
     On one machine, in two terminals:
       baton dev
-      export BATON_TOKEN=$(baton token --user ann)
+      baton login
       baton submit --run 'echo hello' --follow
     """
 

@@ -1,21 +1,27 @@
-"""The options that every client command shares."""
+"""The options that every client command shares, and the token that they call with."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import click
 
-from app.client import BatonClient
+from app.cli.kept_tokens import KeptTokens
+from app.cli.oauth.grant import is_token
+from app.cli.token_source import KeptSource, sign_in
+from app.client import BatonClient, OneToken, TokenSource
 
 R = TypeVar("R")
 
 DEFAULT_API: Final = "http://127.0.0.1:8080"
 
-_UNSIGNED: Final = (
-    "no token: set BATON_TOKEN. With `baton dev` running, this gets one:\n"
-    "  export BATON_TOKEN=$(baton token --user ann)"
-)
+
+class NotSignedIn(click.ClickException):
+    """The command lacks a token, as it might lack an argument."""
+
+    exit_code = 2
+
 
 api_option = click.option(
     "--api",
@@ -37,13 +43,26 @@ def with_client(command: Callable[..., R]) -> Callable[..., R]:
         envvar="BATON_TOKEN",
         show_envvar=True,
         metavar="TOKEN",
-        help="The user's access token; others can see an option, so the variable is better.",
+        help="An access token, in place of the sign-in of `baton login`; others can see an "
+        "option, so the variable is better.",
     )
     @functools.wraps(command)
     def connected(*args: object, api: str, token: str | None, **kwargs: object) -> R:
-        if not token:
-            raise click.UsageError(_UNSIGNED)
-        with BatonClient(api, token.strip()) as client:
+        with BatonClient(api, _source(api, (token or "").strip())) as client:
             return command(client, *args, **kwargs)
 
     return connected
+
+
+def _source(api: str, token: str) -> TokenSource:
+    if token:
+        if not is_token(token):
+            raise click.UsageError("BATON_TOKEN (--token) does not look like an access token")
+        return OneToken(token)
+    tokens = KeptTokens.of_user(os.environ)
+    kept = tokens.read(api)
+    if kept is None:
+        raise NotSignedIn(
+            f"not signed in to {api}: {sign_in(api)}\nor set BATON_TOKEN to an access token"
+        )
+    return KeptSource(tokens, kept)

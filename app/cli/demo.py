@@ -20,7 +20,8 @@ from rich.text import Text
 
 from app.cli.demo_repository import EXPECTED, STEPS, make_repository
 from app.cli.lines import Lines
-from app.cli.sign_in import DEFAULT_SCOPE, SignInFailed, user_token
+from app.cli.oauth.calls import SignInFailed
+from app.cli.sign_in import DEFAULT_SCOPE, user_token
 from app.cli.stack import Place, Stack, StackError
 from app.cli.supervisor import Interrupted, StartFailed, Supervisor
 from app.cli.views import details

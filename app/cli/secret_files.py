@@ -1,6 +1,5 @@
 """`baton secrets`: what the parts of one installation share and nobody else may know, in files."""
 
-import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -9,11 +8,11 @@ from urllib.parse import urlsplit
 import click
 
 from app.cli import store_access
+from app.cli.whole_file import OWNER, write_whole
 from app.contract.sealing import new_key
 
 _BYTES: Final = 32  #: of randomness in each secret
 
-_OWNER: Final = 0o600
 #: Redis runs as a user of its own, and its file holds nothing but digests of random passwords.
 _EVERYONE: Final = 0o644
 
@@ -47,7 +46,7 @@ def secrets_command(folder: Path, redis: str) -> None:
             each.mkdir(mode=mode, parents=True, exist_ok=True)
         client_secret = server / "mint-client-secret"
         if not client_secret.exists():
-            _write(client_secret, _fresh(), _OWNER)
+            write_whole(client_secret, _fresh(), OWNER)
         _shared_keys(server / "message-keys", worker / "message-keys")
         api = _url(server / "redis-url", store_access.API, redis)
         workers = _url(worker / "broker-url", store_access.WORKER, redis)
@@ -56,7 +55,7 @@ def secrets_command(folder: Path, redis: str) -> None:
             store_access.worker_line(workers),
             store_access.HEALTH_LINE,
         )
-        _write(users / "users.acl", "\n".join(lines), _EVERYONE)
+        write_whole(users / "users.acl", "\n".join(lines), _EVERYONE)
     except OSError as error:
         raise click.ClickException(f"cannot keep secrets in {folder}: {error}") from error
 
@@ -65,33 +64,18 @@ def _url(path: Path, user: str, redis: str) -> str:
     """Have the user's URL in a file, with the password that is there; returns the password."""
     known = urlsplit(path.read_text(encoding="utf-8").strip()).password if path.exists() else None
     password = known or _fresh()
-    _write(path, f"redis://{user}:{password}@{redis}/0", _OWNER)
+    write_whole(path, f"redis://{user}:{password}@{redis}/0", OWNER)
     return password
 
 
 def _shared_keys(path: Path, copy: Path) -> None:
     """Have the same keys in both files: those of the first, or else new ones."""
     if not path.exists():
-        _write(path, new_key(), _OWNER)
+        write_whole(path, new_key(), OWNER)
     keys = path.read_text(encoding="utf-8").strip()
     if not copy.exists() or copy.read_text(encoding="utf-8").strip() != keys:
-        _write(copy, keys, _OWNER)
+        write_whole(copy, keys, OWNER)
 
 
 def _fresh() -> str:
     return secrets.token_urlsafe(_BYTES)
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """The file appears whole or stays as it was; nobody sees it with another mode."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), mode)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

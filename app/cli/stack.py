@@ -31,6 +31,9 @@ _SERVER_GRACE: Final = 8
 #: Runs a module of ours: -P, because the directory we are in may have an `app` of its own.
 _PYTHON: Final = (sys.executable, "-P", "-m")
 
+#: The terminal's client at the embedded issuer.
+_CLI_CLIENT_ID: Final = "baton-cli"
+
 #: Settings that are no business of a worker: with one of these a build could read or mint tokens.
 _NOT_FOR_WORKERS: Final = ("BATON_MINT_", "BATON_REDIS_", "BATON_ISSUER", "BATON_CORS_")
 
@@ -160,6 +163,7 @@ class Stack:
         )
         env.setdefault("BATON_MESSAGE_KEYS", keys)
         env.setdefault("BATON_DASHBOARD_CLIENT_ID", CLIENT_ID)
+        env.setdefault("BATON_CLI_CLIENT_ID", _CLI_CLIENT_ID)
         workers = self._place.workers
         env.setdefault("BATON_DISPATCH_WINDOW", str(max(_DISPATCH_WINDOW, workers)))
         env.setdefault("BATON_USER_CONCURRENCY", str(max(_USER_CONCURRENCY, workers)))

@@ -3,7 +3,8 @@
 import click
 
 from app.cli.connection import api_option
-from app.cli.sign_in import DEFAULT_AUDIENCE, DEFAULT_SCOPE, SignInFailed, issuer_of, user_token
+from app.cli.oauth.calls import SignInFailed
+from app.cli.sign_in import DEFAULT_AUDIENCE, DEFAULT_SCOPE, issuer_of, user_token
 
 
 @click.command("token", short_help="Sign in at the embedded issuer; prints a user token.")

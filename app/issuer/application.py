@@ -16,13 +16,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.issuer import paths
-from app.issuer.authorize import CAPACITY, Authorization, Code
+from app.issuer.activation import Activation
+from app.issuer.authorize import Authorization, Code
 from app.issuer.clients import Clients
 from app.issuer.config import IssuerConfig
+from app.issuer.device_authorization import DeviceAuthorization
+from app.issuer.devices import Devices
 from app.issuer.errors import NO_STORE, OAuthError
+from app.issuer.guesses import Guesses
 from app.issuer.keys import SigningKeys
 from app.issuer.metadata import metadata
 from app.issuer.pending import Pending
+from app.issuer.refresh import RefreshTokens
+from app.issuer.revocation import Revocation
 from app.issuer.token import TokenEndpoint
 from app.issuer.userinfo import Userinfo
 
@@ -40,16 +46,27 @@ def create_issuer(config: IssuerConfig) -> Starlette:
     Makes its keys or reads them. Raises `KeyFileError` for key files that cannot be used.
     """
     keys = SigningKeys(config.key_dir)
-    codes: Pending[Code] = Pending(lifetime=config.code_lifetime, capacity=CAPACITY)
+    codes: Pending[Code] = Pending(lifetime=config.code_lifetime)
+    devices = Devices(lifetime=config.device_lifetime, interval=config.device_interval)
+    refresh_tokens = RefreshTokens(
+        lifetime=config.refresh_lifetime,
+        idle=config.refresh_idle_lifetime,
+        leeway=config.refresh_leeway,
+    )
     clients = Clients.of(config)
-    authorization = Authorization(config, codes)
+    authorization = Authorization(config, clients, codes)
+    token = TokenEndpoint(config, clients, keys, codes, devices, refresh_tokens)
+    device_authorization = DeviceAuthorization(config, clients, devices)
+    activation = Activation(devices, Guesses(), lifetime=config.login_lifetime)
+    revocation = Revocation(clients, refresh_tokens)
     about = metadata(config)
     app = Starlette(
         routes=[
             Route(paths.AUTHORIZE, authorization.handle, methods=["GET", "POST"]),
-            Route(
-                paths.TOKEN, TokenEndpoint(config, clients, keys, codes).answer, methods=["POST"]
-            ),
+            Route(paths.TOKEN, token.answer, methods=["POST"]),
+            Route(paths.DEVICE_CODE, device_authorization.answer, methods=["POST"]),
+            Route(paths.ACTIVATE, activation.handle, methods=["GET", "POST"]),
+            Route(paths.REVOKE, revocation.answer, methods=["POST"]),
             Route(paths.USERINFO, Userinfo(config, keys).answer, methods=["GET"]),
             Route(paths.JWKS, _public(keys.jwks), methods=["GET"]),
             Route(paths.OPENID_CONFIGURATION, _public(lambda: about), methods=["GET"]),

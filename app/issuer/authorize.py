@@ -10,21 +10,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.issuer.claims import SignIn
-from app.issuer.clients import may_redirect
-from app.issuer.config import KNOWN_SCOPES, IssuerConfig
+from app.issuer.clients import Clients, may_redirect
+from app.issuer.config import IssuerConfig
 from app.issuer.errors import OAuthError
 from app.issuer.page import Pages
-from app.issuer.parameters import MAX_QUERY, Parameters, body, optional, pairs, required
+from app.issuer.parameters import (
+    Parameters,
+    known_scopes,
+    optional,
+    page_form,
+    query,
+    required,
+)
 from app.issuer.pending import Pending
-
-#: Logins and codes that may wait at once; at most some 8 KB each.
-CAPACITY: Final = 1000
+from app.issuer.user_name import RULE, User
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # RFC 7636 §4.2: a SHA-256 in base64url
-
-#: A bare name, or a whole user id as an identity provider would make it.
-_USER: Final = re.compile(r"((?:[\w-]{1,64}\|){1,2})?([\w.@-]{1,64})\Z", re.ASCII)
-_WRONG_USER: Final = "A user name has 1 to 64 letters, digits, or any of . _ @ -"
 
 #: Of an answer that carries a code, nothing may be kept or passed on.
 _SECRET: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
@@ -53,10 +54,11 @@ class Code:
 
 
 class Authorization:
-    def __init__(self, config: IssuerConfig, codes: Pending[Code]) -> None:
+    def __init__(self, config: IssuerConfig, clients: Clients, codes: Pending[Code]) -> None:
         self._config = config
+        self._clients = clients
         self._codes = codes
-        self._logins: Pending[Login] = Pending(lifetime=config.login_lifetime, capacity=CAPACITY)
+        self._logins: Pending[Login] = Pending(lifetime=config.login_lifetime)
         self._pages = Pages()
 
     async def handle(self, request: Request) -> Response:
@@ -64,19 +66,17 @@ class Authorization:
 
     async def ask(self, request: Request) -> Response:
         """`GET`: the login page, or the error where it belongs (RFC 6749 §4.1.2.1)."""
-        query = request.url.query.encode()
-        if len(query) > MAX_QUERY:
-            return self._pages.error("The request is too long.", HTTPStatus.REQUEST_URI_TOO_LONG)
         try:
-            found = pairs(query)
+            found = query(request)
         except OAuthError as error:
-            return self._pages.error(error.description)
+            return self._pages.error(error.description, error.status)
         parameters = {name: value for name, value in found if value}
         twice = {name for name, _ in found if [n for n, _ in found].count(name) > 1}
-        if "client_id" in twice or parameters.get("client_id") != self._config.spa_client_id:
+        client = self._clients.signing_in(parameters.get("client_id"))
+        if client is None or "client_id" in twice:
             return self._pages.error("client_id is not that of a known application.")
         redirect_uri = parameters.get("redirect_uri", "")
-        if "redirect_uri" in twice or not may_redirect(redirect_uri, self._config.redirect_uris):
+        if "redirect_uri" in twice or not may_redirect(redirect_uri, client.redirect_uris):
             return self._pages.error("redirect_uri is not registered for this application.")
         state = None if "state" in twice else parameters.get("state")
         try:
@@ -89,13 +89,10 @@ class Authorization:
 
     async def answer(self, request: Request) -> Response:
         """`POST` of the login page's form, `transaction` and `username`: 302 with the code."""
-        # Browsers say where a form stood; programs say nothing.
-        if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            return self._pages.error("The form is another site's.", HTTPStatus.FORBIDDEN)
         try:
-            parameters = await body(request)
+            parameters = await page_form(request)
             transaction = required(parameters, "transaction")
-            username = (optional(parameters, "username") or "").strip()
+            username = optional(parameters, "username") or ""
         except OAuthError as error:
             return self._pages.error(error.description, error.status)
         login = self._logins.get(transaction)
@@ -103,16 +100,15 @@ class Authorization:
             return self._pages.error(
                 "It took too long or was done already; go back to the application and begin again."
             )
-        user = _USER.match(username)
-        if not user:
-            return self._login_page(transaction, login, username=username, wrong=_WRONG_USER)
+        user = User.of(username)
+        if user is None:
+            return self._login_page(transaction, login, username=username, wrong=RULE)
         self._logins.take(transaction)
-        provider, name = user[1] or "auth0|", user[2]
         code = self._codes.add(
             Code(
                 sign_in=SignIn(
-                    user_id=provider + name,
-                    name=name,
+                    user_id=user.user_id,
+                    name=user.name,
                     client_id=login.client_id,
                     scopes=login.scopes,
                     nonce=login.nonce,
@@ -140,12 +136,11 @@ class Authorization:
             raise OAuthError("access_denied", f"Service not found: {audience}")
         if "none" in parameters.get("prompt", "").split():
             raise OAuthError("login_required", "nobody stays signed in here")
-        asked = parameters.get("scope", "").split(" ")
         return Login(
             client_id=parameters["client_id"],
             redirect_uri=redirect_uri,
             state=parameters.get("state"),
-            scopes=tuple(scope for scope in KNOWN_SCOPES if scope in asked),
+            scopes=known_scopes(parameters),
             nonce=parameters.get("nonce"),
             challenge=challenge,
             login_hint=parameters.get("login_hint", ""),

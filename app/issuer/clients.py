@@ -1,4 +1,4 @@
-"""The two clients: who they are, and how they prove it."""
+"""The three clients: who they are, and how they prove it."""
 
 import base64
 import binascii
@@ -18,6 +18,8 @@ from app.issuer.parameters import Parameters, optional
 
 CLIENT_CREDENTIALS: Final = "client_credentials"
 AUTHORIZATION_CODE: Final = "authorization_code"
+REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105
+DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"  #: RFC 8628 §3.4
 
 #: RFC 8252 §7.3: a native application listens on whatever port it gets.
 _LOOPBACK: Final = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::\d+)?([/?].*)?\Z")
@@ -28,6 +30,7 @@ class Client:
     client_id: str
     grant_types: frozenset[str]
     secret: str | None = field(default=None, repr=False)  #: None: a public client
+    redirect_uris: Sequence[str] = ()
 
 
 class Clients:
@@ -42,8 +45,22 @@ class Clients:
                 grant_types=frozenset({CLIENT_CREDENTIALS}),
                 secret=config.mint_client_secret,
             ),
-            Client(client_id=config.spa_client_id, grant_types=frozenset({AUTHORIZATION_CODE})),
+            Client(
+                client_id=config.spa_client_id,
+                grant_types=frozenset({AUTHORIZATION_CODE, REFRESH_TOKEN}),
+                redirect_uris=config.redirect_uris,
+            ),
+            Client(
+                client_id=config.cli_client_id,
+                grant_types=frozenset({AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN}),
+                redirect_uris=config.cli_redirect_uris,
+            ),
         )
+
+    def signing_in(self, client_id: str | None) -> Client | None:
+        """The client of that id, if it is one to which people sign in with a browser."""
+        client = self._clients.get(client_id or "")
+        return client if client and AUTHORIZATION_CODE in client.grant_types else None
 
     def authenticate(self, request: Request, parameters: Parameters) -> Client:
         """The client that a request is from: HTTP Basic, or `client_id` and `client_secret` in the

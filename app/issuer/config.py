@@ -1,4 +1,4 @@
-"""What the embedded issuer is told: one API, one machine-to-machine client, one SPA."""
+"""What the embedded issuer is told: one API, one machine-to-machine client, two for users."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,8 +8,13 @@ from urllib.parse import urlsplit
 
 from app.contract.scopes import CREATE_BUILDS, DELEGATED, READ_BUILDS, UPDATE_BUILDS
 
+#: Asks for a refresh token (OpenID Connect Core §11).
+OFFLINE_ACCESS: Final = "offline_access"
+
 #: What a user token may carry; anything else that is asked for is dropped, as Auth0 does.
-KNOWN_SCOPES: Final = ("openid", "profile", "email", READ_BUILDS, CREATE_BUILDS, UPDATE_BUILDS)
+KNOWN_SCOPES: Final = (
+    "openid", "profile", "email", OFFLINE_ACCESS, READ_BUILDS, CREATE_BUILDS, UPDATE_BUILDS,
+)  # fmt: skip
 
 _DAY: Final = 24 * 3600
 
@@ -31,7 +36,10 @@ class IssuerConfig:
     mint_scopes: frozenset[str] = DELEGATED
     namespace: str = "https://example.com/"
     spa_client_id: str = "baton-spa"
-    redirect_uris: Sequence[str] = ("http://127.0.0.1/callback",)
+    redirect_uris: Sequence[str] = ("http://127.0.0.1/callback",)  #: of the SPA
+    cli_client_id: str = "baton-cli"
+    #: RFC 8252 §7.3: on loopback, any port matches.
+    cli_redirect_uris: Sequence[str] = ("http://127.0.0.1/callback",)
     allowed_origins: Sequence[str] = ()
     key_dir: Path | None = None  #: where signing keys are kept; None: in memory
     user_token_lifetime: int = _DAY  #: what an API at Auth0 has before anyone changes it
@@ -39,6 +47,13 @@ class IssuerConfig:
     mint_token_lifetime: int = 8 * _DAY
     login_lifetime: float = 600  #: from the login page to its answer
     code_lifetime: float = 60  #: RFC 6749 §4.1.2 recommends ten minutes at most
+    device_lifetime: int = 900  #: from a device code to its use; Auth0's default
+    device_interval: int = 5  #: between two questions of a device; RFC 8628 §3.2's default
+    #: A refresh token and its successors end after this, used or not; as at Auth0.
+    refresh_lifetime: float = 30 * _DAY
+    refresh_idle_lifetime: float = 15 * _DAY  #: they end earlier where none is used for so long
+    #: How long after its use a refresh token is answered once more, for an answer that was lost.
+    refresh_leeway: float = 10
 
     def __post_init__(self) -> None:
         url = urlsplit(self.issuer)
@@ -46,8 +61,11 @@ class IssuerConfig:
             raise ValueError(f"{self.issuer!r} is not the root of an http(s) origin")
         if url.query or url.fragment or "@" in url.netloc:
             raise ValueError(f"{self.issuer!r} is not the root of an http(s) origin")
-        if self.spa_client_id == self.mint_client_id:
-            raise ValueError("the SPA and the machine-to-machine client need different ids")
+        ids = (self.spa_client_id, self.cli_client_id, self.mint_client_id)
+        if len(set(ids)) < len(ids):
+            raise ValueError(
+                "the SPA, the terminal and the machine-to-machine client need different ids"
+            )
         if not self.mint_client_secret:
             raise ValueError("the machine-to-machine client needs a secret")
 

@@ -9,10 +9,15 @@ Code = Literal[
     "invalid_request",
     "invalid_client",
     "invalid_grant",
+    "invalid_scope",
     "unauthorized_client",
     "unsupported_grant_type",
     "unsupported_response_type",
     "access_denied",
+    "authorization_pending",
+    "slow_down",
+    "expired_token",
+    "unsupported_token_type",
     "login_required",
     "not_found",
     "server_error",
@@ -23,7 +28,8 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class OAuthError(Exception):
-    """An error answer (RFC 6749 §5.2, §4.1.2.1); `basic` asks for HTTP Basic credentials."""
+    """An error answer (RFC 6749 §5.2, §4.1.2.1; RFC 8628 §3.5; RFC 7009 §2.2.1); `basic` asks for
+    HTTP Basic credentials."""
 
     def __init__(
         self,

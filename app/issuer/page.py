@@ -1,4 +1,4 @@
-"""The two pages that a person may see: the login, and why there is none."""
+"""The frame of all pages, the login, and why there is none."""
 
 import base64
 import hashlib
@@ -20,12 +20,15 @@ _LOGIN: Final = Template(
 $wrong
 <form method="post" action="$action">
 <input type="hidden" name="transaction" value="$transaction">
-<label for="username">User name</label>
-<input id="username" name="username" value="$username" required maxlength="128" autofocus
- autocomplete="username" autocapitalize="none" spellcheck="false">
+$name_field
 <button type="submit">Continue</button>
 </form>
 <p class="quiet">It asks for: $scope</p>"""
+)
+_NAME_FIELD: Final = Template(
+    """<label for="username">User name</label>
+<input id="username" name="username" value="$username" required maxlength="128" autofocus
+ autocomplete="username" autocapitalize="none" spellcheck="false">"""
 )
 _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
@@ -44,21 +47,22 @@ class Pages:
         """The form; `wrong` says what to correct in it (400)."""
         content = _LOGIN.substitute(
             client=escape(client),
-            wrong=f'<p class="wrong" role="alert">{escape(wrong)}</p>' if wrong else "",
+            wrong=alert(wrong),
             action=paths.AUTHORIZE.lstrip("/"),
             transaction=escape(transaction),
-            username=escape(username),
+            name_field=name_field(username),
             scope=escape(scope) or "nothing",
         )
         status = HTTPStatus.BAD_REQUEST if wrong else HTTPStatus.OK
-        return self._page("Sign in", content, status, form_action=_form_action(redirect_uri))
+        return self.page("Sign in", content, status, form_action=_form_action(redirect_uri))
 
     def error(self, description: str, status: int = HTTPStatus.BAD_REQUEST) -> HTMLResponse:
         """An error that must not be sent to the redirect URI, because that one is in doubt."""
         content = f"<h1>This sign-in cannot go on</h1>\n<p>{escape(description)}</p>"
-        return self._page("Error", content, status, form_action="'none'")
+        return self.page("Error", content, status, form_action="'none'")
 
-    def _page(self, title: str, content: str, status: int, *, form_action: str) -> HTMLResponse:
+    def page(self, title: str, content: str, status: int, *, form_action: str) -> HTMLResponse:
+        """Some HTML as a page that loads nothing, runs nothing and stands in no frame."""
         policy = (
             f"default-src 'none'; style-src 'sha256-{self._style_hash}'; "
             f"form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
@@ -72,6 +76,16 @@ class Pages:
         }
         html = self._frame.substitute(title=escape(title), content=content)
         return HTMLResponse(html, status, headers)
+
+
+def name_field(username: str) -> str:
+    """Where a person types a user name, as HTML."""
+    return _NAME_FIELD.substitute(username=escape(username))
+
+
+def alert(wrong: str | None) -> str:
+    """What to correct, as HTML; nothing where nothing is wrong."""
+    return f'<p class="wrong" role="alert">{escape(wrong)}</p>' if wrong else ""
 
 
 def _form_action(redirect_uri: str) -> str:

@@ -1,18 +1,19 @@
 """The parameters of requests, from a query, a form or a JSON object, within limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from app.issuer.config import KNOWN_SCOPES
 from app.issuer.errors import OAuthError
 from app.tokens.strict_json import parse_object
 
 #: Bytes. The longest real request carries a user id, a build id and a client secret.
 MAX_BODY: Final = 16 * 1024
-MAX_QUERY: Final = 8 * 1024
+_MAX_QUERY: Final = 8 * 1024
 
 _MAX_FIELDS: Final = 50
 
@@ -32,10 +33,19 @@ def pairs(encoded: bytes) -> list[tuple[str, str]]:
         ) from None
 
 
-def form(encoded: bytes) -> Parameters:
-    """A form's fields; each once, and one without a value as if it were not there (RFC 6749 §3.2).
-    Raises `OAuthError`."""
-    found = pairs(encoded)
+def query(request: Request) -> list[tuple[str, str]]:
+    """The fields of a request's query. Raises `OAuthError`."""
+    encoded = request.url.query.encode()
+    if len(encoded) > _MAX_QUERY:
+        raise OAuthError(
+            "invalid_request", "The request is too long.", status=HTTPStatus.REQUEST_URI_TOO_LONG
+        )
+    return pairs(encoded)
+
+
+def distinct(found: Sequence[tuple[str, str]]) -> Parameters:
+    """Fields, each once, and one without a value as if it were not there (RFC 6749 §3.2). Raises
+    `OAuthError`."""
     names = [name for name, _ in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -48,7 +58,7 @@ async def body(request: Request) -> Parameters:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     raw = await _read(request)
     if media_type == "application/x-www-form-urlencoded":
-        return form(raw)
+        return distinct(pairs(raw))
     if media_type != "application/json":
         raise OAuthError(
             "invalid_request",
@@ -92,3 +102,19 @@ def required(parameters: Parameters, name: str) -> str:
     if value is None:
         raise OAuthError("invalid_request", f"{name} is missing")
     return value
+
+
+def known_scopes(parameters: Parameters) -> tuple[str, ...]:
+    """What a user's application asks for and may have; unknown words are dropped, as at Auth0."""
+    asked = (optional(parameters, "scope") or "").split(" ")
+    return tuple(scope for scope in KNOWN_SCOPES if scope in asked)
+
+
+async def page_form(request: Request) -> Parameters:
+    """The form of one of the issuer's own pages. Raises `OAuthError`."""
+    # Browsers say where a form stood; programs say nothing.
+    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        raise OAuthError(
+            "access_denied", "The form is another site's.", status=HTTPStatus.FORBIDDEN
+        )
+    return await body(request)

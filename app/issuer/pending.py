@@ -1,35 +1,51 @@
-"""Things that wait a short while for their one use: logins and codes."""
+"""Things that wait a short while for their one use: logins, codes and devices."""
 
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+#: Logins, codes and devices that may wait at once; at most some 8 KB each.
+CAPACITY: Final = 1000
 
 T = TypeVar("T")
+
+
+def _unguessable() -> str:
+    """256 random bits."""
+    return secrets.token_urlsafe(32)
 
 
 class Pending(Generic[T]):
     """Values under unguessable ids, for `lifetime` seconds; over `capacity` the oldest go.
 
+    `make_id` makes ids of another kind; one that is in use is made again.
     In memory: a restart forgets them, and whoever was signing in begins again.
     """
 
     def __init__(
-        self, *, lifetime: float, capacity: int, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        lifetime: float,
+        capacity: int = CAPACITY,
+        clock: Callable[[], float] = time.monotonic,
+        make_id: Callable[[], str] = _unguessable,
     ) -> None:
         self._lifetime = lifetime
         self._capacity = capacity
         self._clock = clock
+        self._make_id = make_id
         # Every entry lives equally long, so the order of arrival is the order of expiry.
         self._entries: OrderedDict[str, tuple[float, T]] = OrderedDict()
 
     def add(self, value: T) -> str:
-        """Keep a value; its id has 256 random bits."""
+        """Keep a value; gives its id."""
         self._forget_expired()
         while len(self._entries) >= self._capacity:
             self._entries.popitem(last=False)
-        pending_id = secrets.token_urlsafe(32)
+        while (pending_id := self._make_id()) in self._entries:
+            pass
         self._entries[pending_id] = (self._clock() + self._lifetime, value)
         return pending_id
 

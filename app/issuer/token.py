@@ -1,10 +1,11 @@
-"""The token endpoint (RFC 6749 §3.2): one grant for machines, one for users' applications."""
+"""The token endpoint (RFC 6749 §3.2): one grant for machines, three for users' applications."""
 
 import base64
 import hashlib
 import hmac
 import re
 import time
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,12 +15,22 @@ from starlette.responses import JSONResponse, Response
 from app.issuer import claims
 from app.issuer.action import ActionSecrets, added_claims
 from app.issuer.authorize import Code
-from app.issuer.clients import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, Client, Clients
-from app.issuer.config import IssuerConfig
+from app.issuer.claims import SignIn
+from app.issuer.clients import (
+    AUTHORIZATION_CODE,
+    CLIENT_CREDENTIALS,
+    DEVICE_CODE,
+    REFRESH_TOKEN,
+    Client,
+    Clients,
+)
+from app.issuer.config import OFFLINE_ACCESS, IssuerConfig
+from app.issuer.devices import Devices
 from app.issuer.errors import NO_STORE, OAuthError
 from app.issuer.keys import SigningKeys
-from app.issuer.parameters import Parameters, body, required
+from app.issuer.parameters import Parameters, body, optional, required
 from app.issuer.pending import Pending
+from app.issuer.refresh import RefreshTokens
 
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}\Z")  # RFC 7636 §4.1
 
@@ -29,12 +40,20 @@ _TYPE: Final = "JWT"
 
 class TokenEndpoint:
     def __init__(
-        self, config: IssuerConfig, clients: Clients, keys: SigningKeys, codes: Pending[Code]
+        self,
+        config: IssuerConfig,
+        clients: Clients,
+        keys: SigningKeys,
+        codes: Pending[Code],
+        devices: Devices,
+        refresh_tokens: RefreshTokens,
     ) -> None:
         self._config = config
         self._clients = clients
         self._keys = keys
         self._codes = codes
+        self._devices = devices
+        self._refresh_tokens = refresh_tokens
         self._action = ActionSecrets(
             build_audience=config.mint_audience,
             build_client_id=config.mint_client_id,
@@ -46,14 +65,16 @@ class TokenEndpoint:
         parameters = await body(request)
         client = self._clients.authenticate(request, parameters)
         grant_type = required(parameters, "grant_type")
-        grant = {
+        grants = {
             CLIENT_CREDENTIALS: self._client_credentials,
             AUTHORIZATION_CODE: self._authorization_code,
-        }.get(grant_type)
+            DEVICE_CODE: self._device_code,
+            REFRESH_TOKEN: self._refresh_token,
+        }
+        grant = grants.get(grant_type)
         if grant is None:
             raise OAuthError(
-                "unsupported_grant_type",
-                f"only {CLIENT_CREDENTIALS} and {AUTHORIZATION_CODE} are offered",
+                "unsupported_grant_type", f"only these are offered: {', '.join(grants)}"
             )
         if grant_type not in client.grant_types:
             raise OAuthError("unauthorized_client", f"this client may not use {grant_type}")
@@ -85,10 +106,45 @@ class TokenEndpoint:
             raise OAuthError("invalid_grant", "redirect_uri is not the one the code was sent to")
         if not _proves(verifier, code.challenge):
             raise OAuthError("invalid_grant", "code_verifier does not fit code_challenge")
+        return self._first_tokens(code.sign_in)
+
+    def _device_code(self, client: Client, parameters: Parameters) -> dict[str, Any]:
+        """RFC 8628 §3.4."""
+        code = required(parameters, "device_code")
+        user, scopes = self._devices.redeem(code, client.client_id)
+        return self._first_tokens(
+            SignIn(
+                user_id=user.user_id,
+                name=user.name,
+                client_id=client.client_id,
+                scopes=scopes,
+                nonce=None,
+            )
+        )
+
+    def _refresh_token(self, client: Client, parameters: Parameters) -> dict[str, Any]:
+        """RFC 6749 §6: the same rights or, with `scope`, fewer for this one access token."""
+        token = required(parameters, "refresh_token")
+        asked = (optional(parameters, "scope") or "").split()
+        sign_in = self._refresh_tokens.sign_in(token, client.client_id)
+        more = sorted(set(asked) - set(sign_in.scopes))
+        if more:
+            raise OAuthError("invalid_scope", f"not granted at the sign-in: {' '.join(more)}")
+        scopes = [scope for scope in sign_in.scopes if not asked or scope in asked]
+        answer = self._tokens(replace(sign_in, scopes=scopes, nonce=None))
+        return {**answer, "refresh_token": self._refresh_tokens.rotate(token)}
+
+    def _first_tokens(self, sign_in: SignIn) -> dict[str, Any]:
+        answer = self._tokens(sign_in)
+        if OFFLINE_ACCESS in sign_in.scopes:
+            answer["refresh_token"] = self._refresh_tokens.issue(sign_in)
+        return answer
+
+    def _tokens(self, sign_in: SignIn) -> dict[str, Any]:
         now = _now()
-        answer = self._access_token(claims.user_token(self._config, code.sign_in, now=now))
-        if "openid" in code.sign_in.scopes:
-            answer["id_token"] = self._sign(claims.id_token(self._config, code.sign_in, now=now))
+        answer = self._access_token(claims.user_token(self._config, sign_in, now=now))
+        if "openid" in sign_in.scopes:
+            answer["id_token"] = self._sign(claims.id_token(self._config, sign_in, now=now))
         return answer
 
     def _access_token(self, token: dict[str, Any]) -> dict[str, Any]:

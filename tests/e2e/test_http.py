@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.builds.store import keys
 from tests.e2e.user import User, steps
-from tests.stack import Stack
+from tests.stack import AUDIENCE, Stack
 
 SPA = "https://app.example.com"
 
@@ -184,6 +184,8 @@ def test_metadata_says_where_tokens_come_from(ann: User) -> None:
     assert httpx.get(f"{url}/elsewhere").status_code == 404  # RFC 9728 §3.3: another resource
     assert metadata["authorization_servers"] == [stack.issuer_url]
     assert "update:builds" in metadata["scopes_supported"]
+    assert metadata["baton_cli_client_id"] == "baton-cli"
+    assert metadata["baton_audience"] == AUDIENCE
     assert httpx.get(f"{stack.api_url}/.well-known/jwks.json").json() == {"keys": []}
 
 

@@ -117,6 +117,7 @@ def test_a_failure_answers_so(stack: Stack) -> None:
     [
         "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
         "/.well-known/jwks.json", "/authorize", "/oauth/token", "/userinfo", "/healthz", "/nothing",
+        "/oauth/device/code", "/oauth/revoke", "/activate", "/activate?user_code=x",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST"])

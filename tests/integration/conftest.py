@@ -1,11 +1,14 @@
-"""The API's double, served for the length of a test."""
+"""The API's double, served for the length of a test, and the embedded issuer, for a file."""
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
+from app.issuer.application import create_issuer
 from tests.api_double import Double
 from tests.serving import serve
+from tests.tenant import config
 
 
 @pytest.fixture
@@ -17,3 +20,17 @@ def double() -> Double:
 def url(double: Double) -> Iterator[str]:
     with serve(double.app()) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[str]:
+    """The embedded issuer's `iss`, which ends with a slash."""
+    with serve(lambda url: create_issuer(config(url))) as url:
+        yield f"{url}/"
+
+
+@pytest.fixture
+def http(issuer: str) -> Iterator[httpx.Client]:
+    """A client of that issuer."""
+    with httpx.Client(base_url=issuer, timeout=30, trust_env=False) as client:
+        yield client

@@ -47,6 +47,9 @@ def test_its_metadata_is_where_rfc_9728_has_it(api: httpx.Client) -> None:
     challenge = httpx.get(api.base_url.join("/builds")).headers["www-authenticate"]
     where = "/.well-known/oauth-protected-resource/baton"
     assert f'resource_metadata="https://example.com{where}"' in challenge
-    assert api.get(where).json()["resource"] == "https://example.com/baton"
+    metadata = api.get(where).json()
+    assert metadata["resource"] == "https://example.com/baton"
+    assert metadata["baton_audience"] == AUDIENCE
+    assert "baton_cli_client_id" not in metadata  # RFC 9728 §2: nothing that is empty
     assert api.get(f"{where}/elsewhere").status_code == httpx.codes.NOT_FOUND
     assert api.post(where).headers["content-type"] == "application/problem+json"

@@ -235,13 +235,26 @@ def test_a_spec_that_is_wrong_says_where(stack: Stack) -> None:
     assert b"steps/0/shell" in done.stderr
 
 
-def test_without_a_token_it_says_how_to_get_one() -> None:
+def test_without_a_token_it_says_how_to_get_one(tmp_path: Path) -> None:
     done = subprocess.run(
-        [BATON, "list"], env=environment(), check=False, capture_output=True, text=True, timeout=60
-    )
+        [BATON, "list"], env=environment(BATON_CONFIG_DIR=str(tmp_path), COLUMNS="200"),
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
 
     assert done.returncode == 2
+    assert "sign in with: baton login --api http://127.0.0.1:8080\n" in done.stderr
     assert "BATON_TOKEN" in done.stderr
+
+
+def test_what_cannot_be_a_token_is_not_sent() -> None:
+    done = subprocess.run(
+        [BATON, "list"], env=environment(BATON_TOKEN="two words", BATON_API_URL=NOWHERE),
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert "does not look like an access token" in done.stderr
+    assert "words" not in done.stderr
 
 
 def test_a_refused_token_and_a_missing_build_are_sentences(stack: Stack) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,9 @@ import httpx
 import jwt
 import pytest
 
-from app.contract.scopes import DELEGATED
 from app.issuer.application import create_issuer
 from app.issuer.pending import Pending
 from app.tokens.errors import TokenError
-from app.tokens.jwks import JwksCache
-from app.tokens.verifier import Policy, TrustedIssuer, Verifier
 from tests.serving import serve
 from tests.sign_in import user_token
 from tests.tenant import (
@@ -30,21 +26,8 @@ from tests.tenant import (
     config,
     mint,
     verified,
+    verifying,
 )
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    """Its `iss`, which ends with a slash."""
-    with serve(lambda url: create_issuer(config(url))) as url:
-        yield f"{url}/"
-
-
-@pytest.fixture
-def http(issuer: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=issuer, timeout=30, trust_env=False) as client:
-        yield client
-
 
 # ── machines ──────────────────────────────────────────────────────────────────────────────────
 
@@ -173,29 +156,14 @@ async def test_the_verifier_takes_each_kind_of_token_for_what_it_is(issuer: str)
     user = user_token(issuer, user="ann", scope=SCOPE, audience=AUDIENCE)
     with httpx.Client(base_url=issuer, trust_env=False) as http:
         build = mint(http).json()["access_token"]
-    async with httpx.AsyncClient(trust_env=False) as client:
-        algorithms = frozenset({"RS256"})
-        keys = JwksCache(f"{issuer}.well-known/jwks.json", client, algorithms)
-        verifier = Verifier(
-            [TrustedIssuer(issuer=issuer, keys=keys, algorithms=algorithms)],
-            Policy(
-                audience=AUDIENCE,
-                mint_audience=MINT_AUDIENCE,
-                namespace=NAMESPACE,
-                minting_clients=frozenset({"baton-api"}),
-                delegated=DELEGATED,
-            ),
-        )
-        try:
-            assert (await verifier.user(user)).user_id == "auth0|ann"
-            principal = await verifier.build(build)
-            assert (principal.user_id, principal.build_id) == ("auth0|ann", BUILD)
-            with pytest.raises(TokenError):
-                await verifier.user(build)
-            with pytest.raises(TokenError):
-                await verifier.build(user)
-        finally:
-            await keys.close()
+    async with verifying(issuer) as verifier:
+        assert (await verifier.user(user)).user_id == "auth0|ann"
+        principal = await verifier.build(build)
+        assert (principal.user_id, principal.build_id) == ("auth0|ann", BUILD)
+        with pytest.raises(TokenError):
+            await verifier.user(build)
+        with pytest.raises(TokenError):
+            await verifier.build(user)
 
 
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────
@@ -283,6 +251,15 @@ def test_metadata_leads_to_every_endpoint(issuer: str, http: httpx.Client, docum
     assert http.get(metadata["authorization_endpoint"]).status_code == 400
     assert http.post(metadata["token_endpoint"]).status_code == 415
     assert http.get(metadata["userinfo_endpoint"]).status_code == 401
+    assert http.post(metadata["device_authorization_endpoint"]).status_code == 415
+    assert http.post(metadata["revocation_endpoint"]).status_code == 415
+    assert set(metadata["grant_types_supported"]) == {
+        "authorization_code",
+        "client_credentials",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+    }
+    assert "offline_access" in metadata["scopes_supported"]
 
 
 def test_unknown_paths_and_methods_are_answered_in_json(http: httpx.Client) -> None:
@@ -330,6 +307,8 @@ def test_the_start_warns_once_and_tells_no_secret(caplog: pytest.LogCaptureFixtu
         {"issuer": "http://user@127.0.0.1:1/"},
         {"issuer": "http://127.0.0.1:1/?a=b"},
         {"spa_client_id": "baton-api"},
+        {"cli_client_id": "baton-api"},
+        {"cli_client_id": "baton-spa"},
         {"mint_client_secret": ""},
     ],
 )

@@ -1,7 +1,6 @@
 """Signing in at the embedded issuer: what applications and browsers get from it."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -14,19 +13,6 @@ from tests.sign_in import REDIRECT_URI, answer_in, challenge_of, transaction_of,
 from tests.tenant import AUDIENCE, MINT_AUDIENCE, SCOPE, assert_refused, config, mint, verified
 
 VERIFIER = "v" * 43
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    """Its `iss`, which ends with a slash."""
-    with serve(lambda url: create_issuer(config(url))) as url:
-        yield f"{url}/"
-
-
-@pytest.fixture
-def http(issuer: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=issuer, timeout=30, trust_env=False) as client:
-        yield client
 
 
 def authorize(http: httpx.Client, **changed: str | None) -> httpx.Response:
@@ -223,6 +209,24 @@ def test_nothing_is_sent_to_a_redirect_uri_in_doubt(
     assert answer.status_code == 400
     assert "location" not in answer.headers
     assert "<form" not in answer.text
+
+
+def test_the_terminal_has_a_redirect_uri_of_its_own_on_any_port(http: httpx.Client) -> None:
+    spas = "https://app.example.com/cb?kept=1"
+    assert authorize(http, client_id="baton-spa", redirect_uri=spas).status_code == 200
+    assert authorize(http, client_id="baton-cli", redirect_uri=spas).status_code == 400
+    own = "http://127.0.0.1:54321/callback"
+    redirect = sign_in(http, authorize(http, client_id="baton-cli", redirect_uri=own))
+    assert redirect.headers["location"].startswith(f"{own}?code=")
+    code = answer_in(redirect)["code"]
+    answer = redeem(http, code=code, client_id="baton-cli", redirect_uri=own)
+    claims = verified(http, answer.json()["access_token"], AUDIENCE)
+    assert (claims["sub"], claims["azp"]) == ("auth0|ann", "baton-cli")
+
+
+def test_one_applications_code_is_nothing_to_another(http: httpx.Client) -> None:
+    code = code_for(http, client_id="baton-cli")
+    assert_refused(redeem(http, code=code, client_id="baton-spa"), 400, "invalid_grant")
 
 
 @pytest.mark.parametrize(

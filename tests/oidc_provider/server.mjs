@@ -47,15 +47,20 @@ function configuration() {
     clientDefaults: { id_token_signed_response_alg: config.alg },
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
     scopes: ['openid', 'offline_access'],
+    extraParams: ['audience'],
     routes: { token: '/token', jwks: '/jwks' },
     features: {
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: config.signsIn }, // its pages take any name and any password
+      deviceFlow: { enabled: config.signsIn },
+      revocation: { enabled: config.signsIn },
       clientCredentials: { enabled: true },
       resourceIndicators: {
         enabled: true,
         // Auth0's `audience` is RFC 8707's `resource`; and a machine that asks for no scope gets
         // what it was granted, as there.
-        defaultResource: (ctx) => ctx.oidc.body?.audience,
+        defaultResource: (ctx, client, granted) => (
+          granted ?? ctx.oidc.params?.audience ?? ctx.oidc.body?.audience),
+        useGrantedResource: () => true,
         getResourceServerInfo(ctx, identifier) {
           const { grant_type: grant } = ctx.oidc.body ?? {};
           if (grant === 'client_credentials') ctx.oidc.params.scope ??= config.machineScope;

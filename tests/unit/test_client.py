@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import ApiError, BatonClient, Unreachable
+from app.client import ApiError, BatonClient, SignedOut, Unreachable
 from app.contract.problems import MEDIA_TYPE
 from app.contract.spec import BuildSpec, Step
 
@@ -45,7 +45,10 @@ class Script:
         self.waits: list[float] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
+        as_it_is = (request.method, request.url)  # it is changed when it is sent again
+        self.requests.append(
+            httpx.Request(*as_it_is, headers=request.headers, content=request.content)
+        )
         answer = next(self._answers)
         if isinstance(answer, Exception):
             raise answer
@@ -204,3 +207,77 @@ def test_a_broken_read_of_a_log_is_an_error() -> None:
 
     with pytest.raises(Unreachable):
         b"".join(script.client().log(BUILD_ID))
+
+
+# ── tokens that end ───────────────────────────────────────────────────────────────────────────
+
+
+class Tokens:
+    """A source whose tokens come from a list; an exception in it is raised."""
+
+    def __init__(self, *tokens: str | Exception) -> None:
+        self._tokens = list(tokens)
+
+    def current(self) -> str:
+        token = self._tokens[0]
+        if isinstance(token, Exception):
+            self._tokens.pop(0)
+            raise token
+        return token
+
+    def other_than(self, refused: str) -> str | None:
+        assert self._tokens.pop(0) == refused
+        return self.current() if self._tokens else None
+
+    def client(self, script: Script) -> BatonClient:
+        http = httpx.Client(transport=httpx.MockTransport(script))
+        return BatonClient("http://api/", self, http=http, sleep=script.waits.append)
+
+
+def sent(script: Script) -> list[str]:
+    return [request.headers["authorization"] for request in script.requests]
+
+
+def test_a_call_whose_token_is_refused_is_sent_once_more_with_another() -> None:
+    script = Script(problem(401), httpx.Response(202, json=build("queued")))
+
+    Tokens("old", "new").client(script).submit(SPEC)
+
+    assert sent(script) == ["Bearer old", "Bearer new"]
+    assert script.requests[0].content == script.requests[1].content
+    assert len({request.headers["idempotency-key"] for request in script.requests}) == 1
+
+
+def test_two_refusals_are_one_error_and_so_is_one_where_there_is_no_other_token() -> None:
+    twice, once = Script(problem(401), problem(401)), Script(problem(401))
+
+    for script, tokens in ((twice, Tokens("old", "new")), (once, Tokens("old"))):
+        with pytest.raises(ApiError) as caught:
+            tokens.client(script).show(BUILD_ID)
+        assert caught.value.problem.status == 401
+
+
+def test_a_follower_goes_on_with_the_next_token_from_the_byte_reached() -> None:
+    script = Script(
+        httpx.Response(200, content=LOG[:4]),
+        httpx.Response(200, json=build("running")),
+        problem(401),
+        httpx.Response(206, content=LOG[4:]),
+        httpx.Response(200, json=build()),
+    )
+
+    log = b"".join(Tokens("old", "new").client(script).log(BUILD_ID, follow=True))
+
+    assert log == LOG
+    assert sent(script)[2:] == ["Bearer old", "Bearer new", "Bearer new"]
+    assert script.requests[3].headers["range"] == "bytes=4-"
+
+
+def test_an_issuer_that_is_away_is_waited_for_and_a_sign_in_that_has_ended_is_not() -> None:
+    script = Script(httpx.Response(200, json=build()))
+    Tokens(Unreachable("the issuer is away"), "good").client(script).show(BUILD_ID)
+    assert len(script.waits) == 1
+
+    ended = Tokens(SignedOut("sign in again"))
+    with pytest.raises(SignedOut, match="sign in again"):
+        list(ended.client(Script()).log(BUILD_ID, follow=True))

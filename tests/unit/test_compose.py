@@ -1,12 +1,14 @@
 """What must hold of the compose file and the Dockerfile, read as text."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from app.cli import baton
+from app.issuer.config import IssuerConfig
 from tests.settings_table import READERS
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +96,13 @@ def test_redis_keeps_what_it_is_given() -> None:
 def test_every_variable_is_a_setting() -> None:
     known = {f"BATON_{name.upper()}" for each in READERS.values() for name in each.model_fields}
     assert {name.removesuffix("_FILE") for name in _variables(COMPOSE)} <= known
+
+
+def test_the_clients_that_the_api_names_are_the_issuers() -> None:
+    issuers = {field.name: field.default for field in fields(IssuerConfig)}
+    api = _service("api")
+    assert f"BATON_DASHBOARD_CLIENT_ID: {issuers['spa_client_id']}\n" in api
+    assert f"BATON_CLI_CLIENT_ID: {issuers['cli_client_id']}\n" in api
 
 
 def test_every_secret_that_a_part_reads_is_one_that_is_made(tmp_path: Path) -> None:

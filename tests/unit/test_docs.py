@@ -28,7 +28,14 @@ def test_every_setting_has_its_sentence() -> None:
 def test_every_variable_that_is_named_exists(document: Path) -> None:
     known = {f"BATON_{name.upper()}" for s in READERS.values() for name in s.model_fields}
     known |= {f"{name}_FILE" for name in known}
-    known |= {"BATON_TOKEN", "BATON_BUILD_ID", "BATON_COMMIT", "BATON_REF", "BATON_ATTEMPT"}
+    known |= {
+        "BATON_TOKEN",
+        "BATON_CONFIG_DIR",
+        "BATON_BUILD_ID",
+        "BATON_COMMIT",
+        "BATON_REF",
+        "BATON_ATTEMPT",
+    }
     named = set(re.findall(r"\bBATON_[A-Z0-9_]*[A-Z0-9]\b", document.read_text()))
     assert named - {"BATON_X_FILE", "BATON_MINT"} <= known
 

@@ -162,7 +162,7 @@ function nothingLikeThat() {
 /** For who is here for the first time. */
 function firstSteps() {
   const origin = location.origin + location.pathname.replace(/\/$/, "");
-  const commands = `export BATON_API_URL=${origin}\nexport BATON_TOKEN=$(baton token --user you)\nbaton submit --run 'echo hello' --follow`;
+  const commands = `export BATON_API_URL=${origin}\nbaton login\nbaton submit --run 'echo hello' --follow`;
   return h(
     "div",
     { class: "first" },

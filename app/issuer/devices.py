@@ -1,0 +1,115 @@
+"""Devices that wait until somebody allows them what they asked for (RFC 8628)."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.issuer.errors import OAuthError
+from app.issuer.pending import CAPACITY, Pending
+from app.issuer.user_name import User
+
+#: RFC 8628 §6.1: no vowels, so that no words come out, and no digits, which look like letters.
+_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
+
+#: Seconds for which a code that is too old is still known as one that was good.
+_REMEMBERED: Final = 600
+
+#: Seconds that an impatient device has to wait longer each time (RFC 8628 §3.5).
+_SLOWER: Final = 5
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Device:
+    """What asked, for what, and what it was told. Times are in seconds of the clock."""
+
+    client_id: str
+    scopes: Sequence[str]
+    user_code: str
+    ends: float
+    interval: float
+    asked: float | None = None  #: when it last asked for its tokens
+    user: User | None = None  #: who allowed it
+    denied: bool = False
+
+
+class Devices:
+    """Devices by their own code, which is secret, and by the code that people type.
+
+    In memory: a restart forgets them, and over `capacity` the oldest go.
+    """
+
+    def __init__(
+        self,
+        *,
+        lifetime: float,
+        interval: float,
+        capacity: int = CAPACITY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lifetime = lifetime
+        self._interval = interval
+        self._clock = clock
+        self._by_code: Pending[Device] = Pending(
+            lifetime=lifetime + _REMEMBERED, capacity=capacity, clock=clock
+        )
+        self._by_user_code: Pending[Device] = Pending(
+            lifetime=lifetime, capacity=capacity, clock=clock, make_id=_user_code
+        )
+
+    def add(self, client_id: str, scopes: Sequence[str]) -> tuple[str, str]:
+        """A device that waits from now on; gives its code and the user code."""
+        device = Device(
+            client_id=client_id,
+            scopes=scopes,
+            user_code="",
+            ends=self._clock() + self._lifetime,
+            interval=self._interval,
+        )
+        device.user_code = self._by_user_code.add(device)
+        return self._by_code.add(device), device.user_code
+
+    def waiting(self, typed: str) -> Device | None:
+        """The device whose user code that is, however it is typed; None if none waits."""
+        letters = re.sub(f"[^{_LETTERS}]", "", typed.upper())
+        return self._by_user_code.get(_grouped(letters))
+
+    def decide(self, device: Device, user: User | None) -> bool:
+        """Let the device act for the user, or for nobody; False where it does not wait any more."""
+        if self._by_user_code.get(device.user_code) is not device:
+            return False
+        self._by_user_code.take(device.user_code)
+        device.user, device.denied = user, user is None
+        return True
+
+    def redeem(self, device_code: str, client_id: str) -> tuple[User, Sequence[str]]:
+        """Who allowed the device, and what; once. Raises `OAuthError` as RFC 8628 §3.5 has it."""
+        device = self._by_code.get(device_code)
+        if device is None or device.client_id != client_id:
+            raise OAuthError("invalid_grant", "the device code is unknown or used")
+        now = self._clock()
+        if device.ends <= now:
+            raise OAuthError("expired_token", "the device code is too old; begin again")
+        if device.denied:
+            self._by_code.take(device_code)
+            raise OAuthError("access_denied", "the user has denied it")
+        if device.user is not None:
+            self._by_code.take(device_code)
+            return device.user, device.scopes
+        early = device.asked is not None and now - device.asked < device.interval
+        device.asked = now
+        if early:
+            device.interval += _SLOWER
+            raise OAuthError("slow_down", f"ask every {device.interval:g} seconds at most")
+        raise OAuthError("authorization_pending", "the user has not answered yet")
+
+
+def _user_code() -> str:
+    """Eight letters, 34 bits: enough for minutes and few guesses (RFC 8628 §5.1)."""
+    return _grouped("".join(secrets.choice(_LETTERS) for _ in range(8)))
+
+
+def _grouped(letters: str) -> str:
+    return f"{letters[:4]}-{letters[4:]}"
