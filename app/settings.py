@@ -249,9 +249,7 @@ class Settings(FromEnvironment):
         "a refresh token where the issuer gives one.",
     )
     cli_client_id: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The terminal's public client at the issuer, for `baton login`.",
+        default=None, min_length=1, description="The public client of `baton login` at the issuer."
     )
     development: bool = Field(
         default=False,
