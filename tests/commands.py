@@ -3,10 +3,11 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.integration.dev_process import BATON, environment
 from tests.stack import AUDIENCE, Stack
@@ -37,6 +38,22 @@ def submit(stack: Stack, script: str) -> str:
 def status(stack: Stack, build_id: str) -> str:
     done = baton(stack, "show", build_id, "--json")
     return str(json.loads(done.stdout)["status"])
+
+
+def listed(stack: Stack, *arguments: str) -> list[dict[str, Any]]:
+    """The builds that `baton list` finds."""
+    done = baton(stack, "list", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    builds: list[dict[str, Any]] = json.loads(done.stdout)["builds"]
+    return builds
+
+
+def piped(stack: Stack, *arguments: str) -> "subprocess.Popen[bytes]":
+    """A command that goes on, and writes into pipes."""
+    return subprocess.Popen(
+        [BATON, *arguments], env=settings(stack), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+    )  # fmt: skip
 
 
 class Terminal:
@@ -77,6 +94,23 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         wait_until(f"the screen shows {text!r}", lambda: text in self.read(), seconds=60)
+
+    @property
+    def plain(self) -> str:
+        """Everything that was ever shown, without colours and moves of the cursor."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.screen)
+
+    @property
+    def lines(self) -> list[str]:
+        """What was printed as lines."""
+        return re.findall(r"(?<=[\r\n])([^\r\n]*)(?=\r\n)", self.plain)
+
+    def wait_for_line(self, line: str) -> None:
+        def there() -> bool:
+            self.read()
+            return line in self.lines
+
+        wait_until(f"the screen has the line {line!r}", there, seconds=60)
 
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())

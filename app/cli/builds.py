@@ -113,11 +113,20 @@ def _submitted(client: BatonClient, build: BuildView, *, following: bool, as_jso
 @click.command("list", short_help="List your builds, newest first.")
 @click.option("--status", type=click.Choice([status.value for status in Status]))
 @click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME[:VALUE]",
+    help="Only builds with this label; repeatable, and then with all of them.",
+)
+@click.option(
     "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N"
 )
 @as_json
 @with_client
-def list_command(client: BatonClient, status: str | None, limit: int, as_json: bool) -> None:
+def list_command(
+    client: BatonClient, status: str | None, labels: tuple[str, ...], limit: int, as_json: bool
+) -> None:
     """List your builds, newest first.
 
     In a pipe: one line per build with id, status, time of creation, seconds taken and what was
@@ -128,6 +137,7 @@ def list_command(client: BatonClient, status: str | None, limit: int, as_json: b
     while len(builds) < limit:
         page = client.list(
             status=Status(status) if status else None,
+            labels=labels,
             limit=min(_PAGE, limit - len(builds)),
             cursor=cursor,
         )

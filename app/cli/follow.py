@@ -13,11 +13,12 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from app.cli.lines import Lines, neutral
-from app.cli.views import aftermath, duration, elapsed, mark, outcome
+from app.cli.lines import Lines
+from app.cli.progress import standing, steps_line, steps_list
+from app.cli.views import aftermath, mark, outcome
 from app.client import BatonClient, ClientError
 from app.contract.builds import BuildView
-from app.contract.status import Status, StepStatus
+from app.contract.status import Status
 
 #: Exit code of a follower who left before the end.
 DETACHED: Final = 130
@@ -137,6 +138,8 @@ class _Screen:
                 raise
         self._printer.close()
         build = self._client.show(self._build.id)
+        for line in steps_list(build):
+            self._console.print(line)
         self._console.print(mark(build.status), Text(build.id + aftermath(build), style="dim"))
         return _conclude(build)
 
@@ -198,28 +201,12 @@ class _Screen:
             except RuntimeError:
                 return  # httpx's word for: closed meanwhile
 
-    def _status(self) -> Group | Text:
+    def _status(self) -> Group:
         build = self._build
-        parts = [mark(build.status)]
-        took = elapsed(build)
-        if took is not None:
-            parts.append(Text(duration(took), style="bright_black"))
-        running = [n for n, step in enumerate(build.steps) if step.status is StepStatus.RUNNING]
-        if running:
-            step = build.steps[running[0]]
-            took = elapsed(step)
-            number = f"step {running[0] + 1} of {len(build.steps)}"
-            parts.append(Text(f"{number}, {duration(took)}" if took else number))
-            parts.append(Text(neutral(step.name), style="bold"))
-        elif build.message and not build.status.final:
-            parts.append(Text(neutral(build.message), style="yellow"))
-        if self._trouble:
-            parts.append(Text(self._trouble, style="yellow"))
         frame = self._spinner.render(self._console.get_time())
-        line = (frame if isinstance(frame, Text) else Text()) + " " + Text("  ").join(parts)
-        line.no_wrap, line.overflow = True, "ellipsis"
-        rest = self._printer.rest
-        if not rest:
-            return line
-        rest.no_wrap, rest.overflow = True, "ellipsis"
-        return Group(rest, line)
+        spinner = frame if isinstance(frame, Text) else Text()
+        steps = steps_line(build, self._console.width - 1)
+        lines = [self._printer.rest, steps, spinner + " " + standing(build, self._trouble)]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(*(line for line in lines if line))

@@ -33,6 +33,11 @@ def mark(status: Status | StepStatus) -> Text:
     return Text(f"{sign} {status.value.replace('_', ' ')}", style=colour)
 
 
+def sign(status: Status | StepStatus) -> Text:
+    """The sign alone."""
+    return Text(*_MARKS[status])
+
+
 def duration(seconds: float) -> str:
     minutes, rest = divmod(max(0.0, seconds), 60)
     if minutes < 1:
