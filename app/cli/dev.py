@@ -50,7 +50,7 @@ class _Terminal:
         self._starting = False
         baton = _program()
         lines = [
-            f"  export BATON_TOKEN=$({baton} token --user ann)",
+            f"  {baton} login",
             f"  {baton} submit --run 'echo hello' --follow",
         ]
         if stack.api_url != DEFAULT_API:
