@@ -40,6 +40,7 @@ def leftovers(redis: "Redis", *, besides: AbstractSet[str] = frozenset()) -> lis
             {each for each in ended if not redis.exists(keys.build(each))}
         ),
         "index": lambda key: _refers_to(_members(redis, key) - ended),
+        "changes": lambda key: _refers_to(_members(redis, key) - ended),
         "idempotency": lambda key: None if _lives(redis, key) > 0 else "does not expire",
         "rates": lambda key: None if _lives(redis, key) > 0 else "does not expire",
     }

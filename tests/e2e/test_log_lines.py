@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,9 @@ def test_every_line_about_a_build_has_its_id_and_none_has_a_secret(scene: Scene)
     wanted.words |= {"the key": stack.api.env["BATON_MESSAGE_KEYS"]}
     wanted.add_token("ann", stack.token())
     broker = Broker(stack)
-    with User(stack) as ann:
+    # Where no other worker leaves anything that this one would say that it deletes.
+    with User(stack) as ann, tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
         fails = ann.submit(steps("echo here; exit 3"))
         cancelled = ann.submit(steps("echo here; sleep 1000"))
         killed = ann.submit(steps("echo here; sleep 1000"))
@@ -79,6 +82,7 @@ def test_every_line_about_a_build_has_its_id_and_none_has_a_secret(scene: Scene)
             BATON_LOG_FORMAT=scene.style,
             BATON_LOG_LEVEL="debug",
             BATON_SHUTDOWN_GRACE="1",
+            BATON_WORKSPACES=f"{folder}/workspaces",
         )
         assert ann.wait_for(fails)["status"] == "failed"
         ann.wait_for_log(cancelled, "here")

@@ -245,7 +245,7 @@ async def test_the_end_of_ones_time_is_the_last_word(store: BuildStore, feeds: F
 async def test_quiet_is_told_again_and_again(store: BuildStore, feeds: Feeds) -> None:
     build_id = await submit(store)
     following = build(feeds, build_id, patience=0.02)
-    assert isinstance(await anext(following), Change)
+    assert isinstance(await heard(following), Change)
     assert [await anext(following) for _ in range(3)] == [Sign.QUIET] * 3
     following_all = owner(feeds, await feeds.latest(OWNER), patience=0.02)
     assert [await anext(following_all) for _ in range(3)] == [Sign.QUIET] * 3

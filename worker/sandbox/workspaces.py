@@ -91,7 +91,8 @@ class Workspaces:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 delete_tree(each)
-                log.info("deleted %s, which a worker had left", each)
+                about = {"build_id": each.name.partition("-")[0]}  # the beginning of its name
+                log.info("deleted %s, which a worker had left", each, extra=about)
             except BlockingIOError:
                 pass
             except OSError as error:
