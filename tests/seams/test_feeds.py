@@ -169,6 +169,18 @@ async def test_one_who_stands_still_holds_up_nobody_and_misses_nothing(
     assert statuses(await to_the_end(fast)) == [Status.SUCCEEDED]
 
 
+async def test_a_glance_takes_as_much_of_a_log_as_was_asked_for(
+    store: BuildStore, redis: RedisProcess
+) -> None:
+    build_id = await finished(store, b"0123456789")
+    async with connect(redis.url) as client:
+        reader = ChangeReader(client)
+        for start, size, data in ((0, 0, b""), (0, 1, b"0"), (3, 4, b"3456"), (8, 9, b"89")):
+            seen = await reader.glance(build_id, start, size)
+            assert (seen.length, seen.data) == (10, data)
+        assert (await reader.glance(build_id, 10, 5)).data == b""
+
+
 async def test_a_burst_that_is_larger_than_what_is_kept_arrives_whole(
     store: BuildStore, feeds: Feeds
 ) -> None:

@@ -32,12 +32,13 @@ class ChangeReader:
             pipe = self._redis.pipeline(transaction=True)
             pipe.hmget(keys.build(build_id), "status", "version")
             pipe.strlen(keys.log(build_id))
-            pipe.getrange(keys.log(build_id), start, start + size - 1)
+            # The end is inclusive, and one before the beginning of the log would be its last byte.
+            pipe.getrange(keys.log(build_id), start, start + max(0, size - 1))
             found: Any = await pipe.execute()
         (status, version), length, data = found
         if status is None:
             raise NotFound(NotFound.__doc__)
-        return Glance(version=int(version or 0), length=length, data=bytes(data))
+        return Glance(version=int(version or 0), length=length, data=bytes(data[:size]))
 
     async def latest(self, owner: str) -> int:
         """The version of an owner's last change; 0 without any."""
