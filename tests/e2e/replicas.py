@@ -50,7 +50,7 @@ class Replicas:
 def started(folder: Path) -> Iterator[Replicas]:
     with Stack(
         folder,
-        BATON_LEASE="120",
+        BATON_LEASE="60",
         BATON_USER_CONCURRENCY="500",
         BATON_DISPATCH_WINDOW="500",
     ) as stack:
