@@ -130,9 +130,11 @@ class _Screen:
             except KeyboardInterrupt:
                 # Asked once: whoever presses it again wants to leave.
                 if asked or not self._ask():
+                    self._printer.close()  # it counts as seen
                     return _detached(self._build.id, self._reached)
                 asked = True
             except ClientError:
+                self._printer.close()
                 _how_to_go_on(self._build.id, self._reached)
                 raise
         self._printer.close()

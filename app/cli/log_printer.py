@@ -39,7 +39,7 @@ class LogPrinter:
     @property
     def rest(self) -> Text:
         """The beginning of the line that has no end yet, without colours."""
-        return Text(SGR.sub("", self._lines.rest[:_IN_SIGHT]).expandtabs())
+        return Text(SGR.sub("", self._lines.rest)[:_IN_SIGHT].expandtabs())
 
     def _print(self, lines: Sequence[str]) -> None:
         if lines:

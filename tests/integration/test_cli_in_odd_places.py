@@ -74,14 +74,16 @@ def test_a_terminal_that_lacks_characters_gets_the_others(stack: Stack) -> None:
 
 
 def test_detaching_is_an_answer_to_ctrl_c(stack: Stack) -> None:
-    with Terminal(stack, "submit", "-f", "--run", "echo begun; sleep 120") as terminal:
-        terminal.wait_for_line("begun")
+    script = "echo begun; printf unfinished; sleep 120"
+    with Terminal(stack, "submit", "-f", "--run", script) as terminal:
+        terminal.wait_for("\nunfinished")
         terminal.interrupt()
         terminal.wait_for("Cancel the build, or detach")
         terminal.type("detach\n")
 
         assert terminal.wait() == 130
 
+    assert "unfinished" in terminal.lines  # the offset is behind it
     found = re.search(r"logs --follow --offset \d+ (bld_\w+)", terminal.screen)
     assert found
     assert status(stack, found[1]) == "running"

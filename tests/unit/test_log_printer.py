@@ -8,13 +8,17 @@ from rich.console import Console
 from app.cli.log_printer import LogPrinter
 
 
-def printed(*pieces: bytes, no_color: bool = False) -> list[str]:
-    """What is written for each piece that completes a line."""
-    written: list[str] = []
+def a_printer(written: list[str], *, no_color: bool = False) -> LogPrinter:
     console = Console(
         file=io.StringIO(), force_terminal=True, color_system="256", no_color=no_color
     )
-    printer = LogPrinter(console, written.append)
+    return LogPrinter(console, written.append)
+
+
+def printed(*pieces: bytes, no_color: bool = False) -> list[str]:
+    """What is written for each piece that completes a line."""
+    written: list[str] = []
+    printer = a_printer(written, no_color=no_color)
     for piece in pieces:
         printer.feed(piece)
     printer.close()
@@ -47,3 +51,13 @@ def test_only_what_comes_after_the_last_reset_goes_on() -> None:
 
 def test_without_colours_the_text_stays() -> None:
     assert printed(b"\x1b[31mred\x1b[0m\n", b"\x1b[1mbold\n", no_color=True) == ["red\n", "bold\n"]
+
+
+@pytest.mark.parametrize("before", range(4085, 4100))
+def test_no_sequence_is_cut_in_the_line_that_is_not_over(before: int) -> None:
+    printer = a_printer([])
+
+    printer.feed(b"x" * before + b"\x1b[38;5;200m" * 3 + b"end")
+
+    assert "\x1b" not in printer.rest.plain
+    assert printer.rest.plain.startswith("xxx")
