@@ -57,9 +57,15 @@ def piped(stack: Stack, *arguments: str) -> "subprocess.Popen[bytes]":
 
 
 class Terminal:
-    """A command on a terminal of its own, whose screen is a string that grows."""
+    """A command on a terminal of its own, whose screen is a string that grows.
 
-    def __init__(self, stack: Stack, *arguments: str, **variables: str) -> None:
+    Without `keyboard`, only what it says is on the terminal, and its stdin is empty.
+    """
+
+    def __init__(
+        self, stack: Stack, *arguments: str, keyboard: bool = True, **variables: str
+    ) -> None:
+        self._keyboard = keyboard
         self._arguments = arguments
         env = {k: v for k, v in settings(stack).items() if k not in {"NO_COLOR", "COLORTERM"}}
         self._env = {**env, "TERM": "xterm-256color", "COLUMNS": "100", **variables}
@@ -69,8 +75,9 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         os.set_blocking(self._ours, False)
         self.process = subprocess.Popen(
-            [BATON, *self._arguments], env=self._env, stdin=theirs, stdout=theirs, stderr=theirs
-        )
+            [BATON, *self._arguments], env=self._env, stdout=theirs, stderr=theirs,
+            stdin=theirs if self._keyboard else subprocess.DEVNULL,
+        )  # fmt: skip
         os.close(theirs)
         return self
 

@@ -8,7 +8,8 @@ from rich.console import Console
 from app.cli import spec as specs
 from app.cli.connection import with_client
 from app.cli.follow import follow, notice, show_log
-from app.cli.views import details, listing, outcome
+from app.cli.listing import listing
+from app.cli.views import details, outcome
 from app.client import BatonClient
 from app.contract.builds import BuildPage, BuildView
 from app.contract.status import Status

@@ -12,14 +12,20 @@ from typing import Final
 #: Characters of a line that has no end yet, after which it is cut.
 _LONGEST: Final = 64 * 1024
 
-_SGR: Final = r"\x1b\[[0-9;:]*m"
+#: Select Graphic Rendition (ECMA-48 §8.3.117): colours, bold and the like.
+SGR: Final = re.compile(r"\x1b\[[0-9;:]*m")
+
 _OTHER: Final = (
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, DCS, SOS, PM, APC with their text
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"  # two-character sequences
 )
+#: Goes to the first column, as a carriage return does (CHA, ECMA-48 §8.3.9): progress bars.
+_TO_START: Final = re.compile(r"\x1b\[[01]?G")
+#: What may become that with the next piece.
+_BEGUN: Final = re.compile(r"\x1b(?:\[[01]?)?\Z")
 _CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
-_OBEYED: Final = re.compile(f"(?P<sgr>{_SGR})|(?P<other>{_OTHER})|(?P<control>{_CONTROL})")
+_OBEYED: Final = re.compile(f"(?P<sgr>{SGR.pattern})|(?P<other>{_OTHER})|(?P<control>{_CONTROL})")
 
 
 def neutral(text: str) -> str:
@@ -47,7 +53,11 @@ class Lines:
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that are complete now, neutral and without their ends."""
-        *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
+        text = _TO_START.sub("\r", self._rest + self._decoder.decode(data))
+        *lines, rest = text.split("\n")
+        # Of a line that is written again and again, only the last state is kept.
+        decided = _BEGUN.sub("", rest).rstrip("\r")
+        self._rest = rest[decided.rfind("\r") + 1 :]
         if len(self._rest) > _LONGEST:
             lines.append(self._rest)
             self._rest = ""

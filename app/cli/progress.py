@@ -14,6 +14,7 @@ from app.contract.status import Status, StepStatus
 _DIM: Final = "bright_black"
 _GAP: Final = "   "
 _NAME: Final = 24  #: characters of a step's name
+_BESIDE: Final = 32  #: columns for what stands beside a name: sign, time, exit code
 _MINUTE: Final = 60
 
 
@@ -68,13 +69,13 @@ def steps_line(build: BuildView, width: int) -> Text:
     return line
 
 
-def steps_list(build: BuildView) -> list[Text]:
-    """A line for each step that began, with how it ended."""
+def steps_list(build: BuildView, width: int) -> list[Text]:
+    """A line of `width` columns at most for each step that began, with how it ended."""
     lines = []
     for step in build.steps:
         took = elapsed(step)
         if took is not None:
-            line = Text("  ") + _step(step)
+            line = Text("  ") + _step(step, max(_NAME, width - _BESIDE))
             if step.exit_code:
                 line += Text(f"  exit {step.exit_code}", style="red")
             lines.append(line)
@@ -90,9 +91,10 @@ def _joined(steps: Sequence[StepReport], first: int, last: int) -> Text:
     return Text(_GAP).join(parts)
 
 
-def _step(step: StepReport) -> Text:
+def _step(step: StepReport, room: int = _NAME) -> Text:
+    """Sign, name in `room` columns, time."""
     name = Text(neutral(step.name))
-    name.truncate(_NAME, overflow="ellipsis")
+    name.truncate(room, overflow="ellipsis")
     if step.status is StepStatus.RUNNING:
         name.stylize("bold")
     elif step.started_at is None:

@@ -53,7 +53,7 @@ def elapsed(build: BuildView | StepReport) -> float | None:
     return ((build.finished_at or datetime.now(UTC)) - build.started_at).total_seconds()
 
 
-def _age(moment: datetime) -> str:
+def age(moment: datetime) -> str:
     """How long ago, in one unit."""
     seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -66,7 +66,7 @@ def _time(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
-def _what(build: BuildView) -> str:
+def what(build: BuildView) -> str:
     """What was built, in a few words."""
     if build.spec.source is None:
         return neutral(build.spec.steps[0].name)
@@ -85,35 +85,6 @@ def aftermath(build: BuildView) -> str:
     took = elapsed(build)
     after = f" after {duration(took)}" if took is not None and build.finished_at else ""
     return after + (f": {neutral(build.message)}" if build.message else "")
-
-
-def listing(builds: Iterable[BuildView], console: Console) -> None:
-    """A table on a terminal; otherwise tab-separated lines without a head."""
-    if not console.is_terminal:
-        for build in builds:
-            took = elapsed(build)
-            fields = (
-                build.id,
-                build.status.value,
-                f"{build.created_at:%Y-%m-%dT%H:%M:%SZ}",
-                "" if took is None else f"{took:.1f}",
-                _what(build).replace("\t", " "),
-            )
-            console.file.write("\t".join(fields) + "\n")
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("build", "status", "age", "took", "what"):
-        table.add_column(head, no_wrap=True)
-    for build in builds:
-        took = elapsed(build)
-        table.add_row(
-            build.id,
-            mark(build.status),
-            _age(build.created_at),
-            "" if took is None else duration(took),
-            Text(_what(build)),
-        )
-    console.print(table)
 
 
 def details(build: BuildView, console: Console) -> None:

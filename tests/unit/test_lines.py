@@ -39,7 +39,11 @@ def test_nothing_that_a_terminal_obeys_is_left_of_any_text(printed: str) -> None
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", rest)
 
 
-@given(st.binary(), st.integers(1, 7))
+@given(
+    st.binary()
+    | st.lists(st.sampled_from([b"\r", b"\n", b"\x1b[1G", b"a", b"\xe8"])).map(b"".join),
+    st.integers(1, 7),
+)
 def test_pieces_of_any_size_make_the_same_lines(data: bytes, size: int) -> None:
     whole, pieces = Lines(), Lines()
 
@@ -57,6 +61,22 @@ def test_a_progress_bar_shows_its_last_state() -> None:
     assert lines.feed(b" 10%\r 50%\r100%\r\nnext") == ["100%"]
     assert lines.rest == "next"
     assert lines.close() == ["next"]
+
+
+@pytest.mark.parametrize("start", [b"\x1b[1G", b"\x1b[G", b"\x1b[0G", b"\x1b[2K\r"])
+def test_the_first_column_is_reached_in_several_ways(start: bytes) -> None:
+    lines = Lines()
+
+    assert lines.feed(b" 10%" + start + b" 50%" + start + b"100%\n") == ["100%"]
+
+
+def test_a_progress_bar_that_never_ends_is_never_cut() -> None:
+    lines = Lines()
+    states = [b"%7d of many [==========]\r" % n for n in range(20_000)]
+
+    assert [line for state in states for line in lines.feed(state)] == []
+    assert lines.rest == "  19999 of many [==========]"
+    assert lines.feed(b"done\n") == ["done"]
 
 
 def test_a_line_without_end_does_not_fill_the_memory() -> None:
