@@ -23,7 +23,7 @@ dev: $(VENV)/.dev ## Run everything on this machine, in this terminal
 test: $(VENV)/.test ## Lint, types, floor plan, then all tests
 	@$(MAKE) --no-print-directory lint
 	@echo '── tests'
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder  # long files first; most wait
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder  # long files first; most wait
 
 lint: $(VENV)/.test ## Style, format, types and the floor plan
 	@echo '── ruff: style'
