@@ -221,6 +221,9 @@ class Failing:
         if self.wrong == "remove":
             raise SandboxFailed("the workspace is busy")
 
+    def close(self) -> None:
+        self.real.close()
+
 
 class Unwaitable:
     """A process whose supervisor was killed when it was told to end."""

@@ -117,3 +117,8 @@ class Sandbox(Protocol):
     def remove(self, workspace: Workspace) -> None:
         """Delete a workspace whatever the build did to its permissions; safe to call twice."""
         ...
+
+    def close(self) -> None:
+        """Let go of what helps this process to start commands; the next `start` has it again. No
+        command runs meanwhile."""
+        ...

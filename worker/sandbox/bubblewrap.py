@@ -4,58 +4,56 @@ No privileges, no other process, no network unless the command is given it, and 
 only what `root_fs.py` lists. When the worker is root, bwrap itself is started as the build user, so
 that not even a flaw in it begins with root's rights.
 
-The chain of processes is: worker → bwrap → a shell, pid 1 of the namespace → prlimit, which becomes
-the command. The kernel kills the namespace when its pid 1 ends; pid 1 ends with bwrap, and bwrap
-with the *thread* that called `start` (`--die-with-parent`, PR_SET_PDEATHSIG), and so with the
-worker, by whatever means it ends. The command does not begin when the worker was killed before that
-was in force: the shell's first word finds nobody to read it. The shell is there because bwrap's own
-pid 1 (without `--as-pid-1`) is left to the host's init when bwrap ends, for many containers as a
-zombie per command.
+The chain of processes is: worker → launcher → bwrap → a shell, pid 1 of the namespace → the
+command. The kernel kills the namespace when its pid 1 ends; pid 1 ends with bwrap, bwrap with the
+launcher (`--die-with-parent`, PR_SET_PDEATHSIG), and the launcher with the worker, by whatever
+means it ends. The command does not begin when the worker was killed before that was in force: the
+shell's first word finds nobody to read it. The shell is there because bwrap's own pid 1 (without
+`--as-pid-1`) is left to the host's init when bwrap ends, for many containers as a zombie per
+command.
 
-Limits: `processes` is counted in the user namespace, hence for each command by itself, from Linux
-5.14 on. Memory is limited for each process, not for all together.
-Signals that the worker ignores stay ignored in the command; Celery's pool ignores SIGINT.
+Limits: `processes` is set and counted in the user namespace, hence for each command by itself, from
+Linux 5.14 on. Memory is limited for each process, not for all together.
 """
 
 import contextlib
 import os
 import re
+import resource
 import select
 import shutil
 import signal
-import subprocess
 import time
 from contextlib import ExitStack
 from typing import Final
 
 from worker.errors import SandboxFailed
 from worker.sandbox import Command, Gate, Limits, Process, Workspace, child, root_fs, tree
-from worker.sandbox.child import Child
-from worker.sandbox.listen_inside import listen
-from worker.sandbox.pipes import memory_file, pipe
+from worker.sandbox.child import Child, ExitStatus
+from worker.sandbox.launch import Launcher
+from worker.sandbox.pipes import memory_file, null_device, pipe
 from worker.sandbox.rlimits import rlimits
 from worker.sandbox.workspaces import Workspaces
 
 #: First byte on the output pipe, taken off it again: the sandbox is set up. Without it, what is
 #: there are bwrap's own words on why it is not.
 _READY: Final = b"\n"
+#: What pid 1 does: limit the number of processes (`-u` is bash's letter, `-p` dash's and busybox'),
+#: say that all is set up, run the command.
 #: The shell's own remarks ("Killed") do not belong in the command's output; and without the last
 #: word, some shells do not fork for the command, which would then be a pid 1 that ignores signals.
 #: The variables are bwrap's and the shell's own; the command's environment is the one given.
 _INIT: Final = (
-    "/bin/sh",
-    "-c",
-    'exec 2>/dev/null; unset PWD OLDPWD SHLVL; echo && ("$@" 2>&1); exit $?',
-    "sh",
+    'ulimit -u "$1" 2>/dev/null || ulimit -p "$1" || exit; shift; exec 2>/dev/null; '
+    'unset PWD OLDPWD SHLVL; echo && ("$@" 2>&1); exit $?'
 )
 
 #: The same, held back until there is a line on its input.
-_HELD: Final = (
-    "/bin/sh",
-    "-c",
-    'exec 2>/dev/null; unset PWD OLDPWD SHLVL; echo; read -r go && ("$@" 2>&1 </dev/null); exit $?',
-    "sh",
-)
+_HELD: Final = _INIT.replace('echo && ("$@" 2>&1)', 'echo; read -r go && ("$@" 2>&1 </dev/null)')
+
+#: The descriptors that a launched bwrap has beside 0, 1 and 2: its arguments, what it tells of
+#: itself, and the first of the files that it makes inside.
+_ARGUMENTS, _INFO, _FILES = 3, 4, 5
 
 _START: Final = 30.0  #: seconds for bwrap to set up; it takes about 0.01 on an idle machine
 _END: Final = 30.0  #: seconds for a killed namespace to be gone
@@ -72,18 +70,19 @@ class Bubblewrap:
     isolates = True
 
     def __init__(self, limits: Limits, workspaces: Workspaces) -> None:
-        """Raises `SandboxFailed` when bwrap or prlimit is not installed."""
+        """Raises `SandboxFailed` when bwrap is not installed."""
         self._bwrap = _program("bwrap", "bubblewrap")
         self._workspaces = workspaces
         self._memory_bytes = limits.memory_bytes
         found = rlimits(limits)
-        self._prlimit = (
-            _program("prlimit", "util-linux"),
-            f"--data={found.data}:{found.data}",
-            f"--nproc={found.processes}:{found.processes}",
-            f"--fsize={found.file_size}:{found.file_size}",
-            f"--nofile={found.open_files}:{found.open_files}",
-            "--core=0:0",
+        self._processes = str(found.processes)
+        self._launcher = Launcher(
+            {
+                resource.RLIMIT_DATA: found.data,
+                resource.RLIMIT_FSIZE: found.file_size,
+                resource.RLIMIT_NOFILE: found.open_files,
+                resource.RLIMIT_CORE: 0,
+            }
         )
 
     def workspace(self, name: str) -> Workspace:
@@ -98,32 +97,26 @@ class Bubblewrap:
         with ExitStack() as ours, ExitStack() as theirs:
             output, their_output = pipe(ours, theirs)
             info, their_info = pipe(ours, theirs)
-            held, go = pipe(theirs, ours) if command.gate else (subprocess.DEVNULL, -1)
-            files: list[int] = []
-            arguments = [
-                *self._namespaces(command, their_info),
-                *self._file_system(command, workspace, theirs, files),
-            ]
+            status, their_status = pipe(ours, theirs)
+            held, go = pipe(theirs, ours) if command.gate else (null_device(theirs), -1)
+            files = [memory_file(theirs, content.encode()) for _, content in root_fs.USER_FILES]
+            arguments = [*self._namespaces(command), *self._file_system(command, workspace)]
             for name, value in command.env.items():
                 arguments += ["--setenv", name, value]
             given = memory_file(theirs, b"".join(os.fsencode(each) + b"\0" for each in arguments))
-            try:
-                popen = subprocess.Popen(
-                    [self._bwrap, "--args", str(given), "--",
-                     *(_HELD if command.gate else _INIT), *self._prlimit, "--", *argv],
-                    stdin=held, stdout=their_output, stderr=their_output,
-                    env={}, cwd="/", umask=0o022, pass_fds=(given, their_info, *files),
-                    start_new_session=True, **self._workspaces.user.identity,
-                )  # fmt: skip
-            except OSError as error:
-                raise SandboxFailed(f"cannot start bwrap: {error}") from error
+            child = self._launcher.execute(
+                [self._bwrap, "--args", str(_ARGUMENTS), "--", "/bin/sh", "-c",
+                 _HELD if command.gate else _INIT, "sh", self._processes, *argv],
+                self._workspaces.user,
+                [held, their_output, given, their_info, *files, their_status],
+            )  # fmt: skip
             theirs.close()
-            confined = Confined(Child(popen), output)
+            confined = Confined(child, output, ExitStatus(status))
             ours.pop_all()
         try:
             confined.begin(info)
             if command.gate:
-                confined.admit(command.gate, go)
+                confined.admit(command.gate, self._launcher, go)
         except BaseException:
             confined.close()
             os.close(output)
@@ -137,7 +130,10 @@ class Bubblewrap:
     def remove(self, workspace: Workspace) -> None:
         self._workspaces.remove(workspace.root)
 
-    def _namespaces(self, command: Command, info: int) -> list[str]:
+    def close(self) -> None:
+        self._launcher.close()
+
+    def _namespaces(self, command: Command) -> list[str]:
         return [
             "--unshare-all",
             *(["--share-net"] if command.network else []),
@@ -147,18 +143,14 @@ class Bubblewrap:
             "--clearenv",
             *("--hostname", "baton"),
             *("--uid", str(root_fs.UID), "--gid", str(root_fs.UID)),
-            *("--info-fd", str(info)),
+            *("--info-fd", str(_INFO)),
             *("--chdir", str(command.cwd)),
         ]
 
-    def _file_system(
-        self, command: Command, workspace: Workspace, theirs: ExitStack, files: list[int]
-    ) -> list[str]:
-        """Arguments for the file system; descriptors that they name go into `files`."""
+    def _file_system(self, command: Command, workspace: Workspace) -> list[str]:
         arguments = root_fs.system()
-        for path, content in root_fs.USER_FILES:
-            files.append(memory_file(theirs, content.encode()))
-            arguments += ["--perms", "0644", "--file", str(files[-1]), path]
+        for number, (path, _) in enumerate(root_fs.USER_FILES, _FILES):
+            arguments += ["--perms", "0644", "--file", str(number), path]
         return arguments + root_fs.command_part(
             workspace.root, command.readable, self._memory_bytes
         )
@@ -167,9 +159,10 @@ class Bubblewrap:
 class Confined:
     """Implements `Process`: bwrap, and pid 1 of the namespace that it made."""
 
-    def __init__(self, bwrap: Child, output: int) -> None:
+    def __init__(self, bwrap: Child, output: int, exit_status: ExitStatus) -> None:
         self._bwrap = bwrap
         self._output = output
+        self._exit_status = exit_status
         self._first: int | None = None  #: pid 1 of the namespace, by its pid out here
         self._first_fd: int | None = None  #: its pidfd
         self._status: int | None = None
@@ -193,23 +186,24 @@ class Confined:
             why = said.decode(errors="replace").strip() or "it said nothing"
             raise SandboxFailed(f"bubblewrap could not set up the sandbox: {why}")
 
-    def admit(self, gate: Gate, go: int) -> None:
+    def admit(self, gate: Gate, launcher: Launcher, go: int) -> None:
         """Have the gate stand in the command's network, then let the command begin."""
         if self._first is None:
             raise SandboxFailed("bwrap did not say which process it began")
         try:
-            gate.adopt(listen(self._first, gate.ports))
+            gate.adopt(launcher.listen(self._first, gate.ports))
             os.write(go, b"\n")
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except OSError as error:
             raise SandboxFailed(f"the checkout's network cannot be entered: {error}") from error
 
     def wait(self, timeout: float) -> int | None:
-        """As in `Process`; nothing of the command is left once there is a status."""
-        if self._status is None and not self._closed:
-            status = self._bwrap.wait(timeout)
-            if status is not None:
-                self._end_namespace()
-                self._status = status
+        """As in `Process`; nothing of the command is left once there is a status. Raises
+        `SandboxFailed` when the launcher was killed, and bwrap with it."""
+        if self._status is None and not self._closed and self._bwrap.ended(timeout):
+            self._end_namespace()
+            self._status = self._exit_status.read(_END)
+            if self._status is None:
+                raise SandboxFailed("the launcher was killed")
         return self._status
 
     def terminate(self) -> None:
@@ -224,11 +218,12 @@ class Confined:
         # pid 1 first, so that bwrap is still there to reap it.
         self._end_namespace()
         self._bwrap.signal(signal.SIGKILL)
-        ended = self._bwrap.wait(_END)
-        if ended is None:
+        if not self._bwrap.ended(_END):
             raise SandboxFailed(f"bwrap did not end within {_END:g} s of SIGKILL")
         if self._status is None:
-            self._status = ended
+            found = self._exit_status.read(_END)
+            self._status = child.SIGNALLED + signal.SIGKILL if found is None else found
+        self._exit_status.close()
         if self._first_fd is not None:
             os.close(self._first_fd)
         self._bwrap.release()

@@ -1,16 +1,9 @@
-"""A direct child of the worker, held by its pidfd: waiting has an end, and no status gets lost.
-
-`Popen.wait` is not used: it polls, and it takes a child that somebody else has reaped for one that
-exited with 0, which would make a build succeed that did not.
-"""
+"""A process that a launcher has started, held by its pidfd: waiting has an end."""
 
 import os
 import select
 import signal
-import subprocess
 from typing import Final
-
-from worker.errors import SandboxFailed
 
 #: Exit status of a process that signal n ended, as shells spell it.
 SIGNALLED: Final = 128
@@ -19,39 +12,17 @@ SIGNALLED: Final = 128
 class Child:
     """A started process. Not for several threads, except `signal`."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
-        self._popen = popen
-        self._pidfd = os.pidfd_open(popen.pid)
-        self._status: int | None = None
+    def __init__(self, pid: int, pidfd: int) -> None:
+        """`pidfd` is this object's from now on."""
+        self.pid = pid
+        self._pidfd = pidfd
 
-    @property
-    def pid(self) -> int:
-        return self._popen.pid
-
-    def wait(self, timeout: float) -> int | None:
-        """The exit status (128 + n for signal n), None when there is none after `timeout` seconds.
-
-        Raises `SandboxFailed` when something else in this process took the status.
-        """
-        if self._status is None and ended(self._pidfd, timeout):
-            found = self._taken()
-            exited = found.si_code == os.CLD_EXITED
-            self._status = found.si_status if exited else SIGNALLED + found.si_status
-            self._popen.returncode = found.si_status if exited else -found.si_status
-        return self._status
-
-    def _taken(self) -> os.waitid_result:
-        try:
-            found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
-        except ChildProcessError:
-            found = None
-        if found is None:
-            self._popen.returncode = -signal.SIGKILL
-            raise SandboxFailed("the exit status was taken by something else in this process")
-        return found
+    def ended(self, timeout: float) -> bool:
+        """Whether it has ended, after at most `timeout` seconds of waiting for it."""
+        return ended(self._pidfd, timeout)
 
     def signal(self, number: int) -> None:
-        """Send a signal, unless it has been waited for."""
+        """Send a signal, unless it is gone."""
         send(self._pidfd, number)
 
     def release(self) -> None:
@@ -59,17 +30,55 @@ class Child:
         os.close(self._pidfd)
 
 
+class ExitStatus:
+    """Reads what comes on a status pipe: words, and then `exit <status>`."""
+
+    def __init__(self, fd: int) -> None:
+        """`fd` is the read end, and this object's from now on."""
+        self._fd = fd
+        self._said = b""
+
+    def first_words(self, timeout: float) -> bytes:
+        """What was said within `timeout` seconds, in whole lines; empty when nothing was."""
+        if readable(self._fd, timeout):
+            # A line is one write of less than PIPE_BUF bytes: it comes whole, maybe with the next.
+            self._said += os.read(self._fd, 4096)
+        return self._said
+
+    def read(self, timeout: float) -> int | None:
+        """The status of a process that has ended; None when nobody wrote it down, or not within
+        `timeout` seconds."""
+        while readable(self._fd, timeout):
+            more = os.read(self._fd, 4096)
+            if not more:
+                break
+            self._said += more
+        _, found, status = self._said.partition(b"exit ")
+        return int(status) if found else None
+
+    def close(self) -> None:
+        """Let go of the pipe, once."""
+        os.close(self._fd)
+
+
 def ended(pidfd: int, timeout: float) -> bool:
     """Whether the process has ended, after at most `timeout` seconds of waiting for it.
 
     The first process of a pid namespace ends when all of its namespace has ended.
     """
+    return readable(pidfd, timeout)
+
+
+def readable(fd: int, timeout: float) -> bool:
+    """Whether there is something to read, or nobody left who could write, within `timeout`
+    seconds."""
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+    poll.register(fd, select.POLLIN)
     return bool(poll.poll(max(0, int(timeout * 1000))))
 
 
 def send(pidfd: int, number: int) -> None:
+    """Send a signal to a process, unless it is gone."""
     try:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:

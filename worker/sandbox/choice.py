@@ -86,6 +86,7 @@ def _tried(name: str, limits: Limits, place: Workspaces) -> Sandbox:
             status = process.wait(_TRIAL)
     finally:
         sandbox.remove(workspace)
+        sandbox.close()
     if status != os.EX_OK:
         raise SandboxFailed(f"a trial command in the {name} sandbox ended with {status}: {said}")
     return sandbox

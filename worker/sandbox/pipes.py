@@ -12,6 +12,13 @@ def pipe(read_end: ExitStack, write_end: ExitStack) -> tuple[int, int]:
     return readable, writable
 
 
+def null_device(stack: ExitStack) -> int:
+    """Nothing to be read."""
+    fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return fd
+
+
 def memory_file(stack: ExitStack, content: bytes) -> int:
     """A file without a name that can be read from its start; unlike a pipe it holds any length."""
     fd = os.memfd_create("baton")

@@ -25,25 +25,20 @@ So it is for development, for trusted builds, or for a worker that has a contain
 
 import contextlib
 import os
-import select
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from worker.errors import SandboxFailed
 from worker.sandbox import Command, Limits, Process, Workspace, tree
-from worker.sandbox.child import SIGNALLED, Child
+from worker.sandbox.child import SIGNALLED, Child, ExitStatus
+from worker.sandbox.launch import Launcher
 from worker.sandbox.pipes import pipe
 from worker.sandbox.rlimits import rlimits
 from worker.sandbox.user import BuildUser
 from worker.sandbox.workspaces import Workspaces
 
-_SUPERVISOR: Final = Path(__file__).with_name("supervisor.py")
-
-#: Seconds for the supervisor to come up; it takes about 0.03 on an idle machine.
+#: Seconds for the supervisor to come up; it takes about 0.001 on an idle machine.
 _START: Final = 30.0
 #: Seconds for killed processes to be gone, before the worker steps in itself and then gives up.
 _END: Final = 30.0
@@ -58,6 +53,7 @@ class ProcessSandbox:
     def __init__(self, limits: Limits, workspaces: Workspaces) -> None:
         self._workspaces = workspaces
         self._limits = rlimits(limits)
+        self._launcher = Launcher()
 
     def workspace(self, name: str) -> Workspace:
         root = self._workspaces.make(name)
@@ -72,20 +68,11 @@ class ProcessSandbox:
             output, their_output = pipe(ours, theirs)
             status, their_status = pipe(ours, theirs)
             their_control, control = pipe(theirs, ours)
-            try:
-                popen = subprocess.Popen(
-                    [
-                        sys.executable, "-I", "-S", str(_SUPERVISOR),
-                        str(their_control), str(their_status),
-                    ],
-                    stdin=subprocess.DEVNULL, stdout=their_output, stderr=their_output,
-                    env={}, cwd="/", pass_fds=(their_control, their_status),
-                    start_new_session=True,
-                )  # fmt: skip
-            except OSError as error:
-                raise SandboxFailed(f"cannot start the supervisor: {error}") from error
+            child = self._launcher.supervise(
+                output=their_output, control=their_control, status=their_status
+            )
             theirs.close()
-            supervised = Supervised(Child(popen), output=output, control=control, status=status)
+            supervised = Supervised(child, output=output, control=control, status=status)
             ours.pop_all()
         try:
             supervised.begin(self._request(argv, command))
@@ -97,6 +84,9 @@ class ProcessSandbox:
 
     def remove(self, workspace: Workspace) -> None:
         self._workspaces.remove(workspace.root)
+
+    def close(self) -> None:
+        self._launcher.close()
 
     def _request(self, argv: Sequence[str], command: Command) -> bytes:
         user: BuildUser = self._workspaces.user
@@ -126,8 +116,7 @@ class Supervised:
         self._output = output
         self._control = control
         self._closed = False
-        self._status = status
-        self._said = b""
+        self._status = ExitStatus(status)
         self._exit: int | None = None
 
     @property
@@ -143,21 +132,18 @@ class Supervised:
                     rest = rest[control.write(rest) :]
         except BrokenPipeError as error:
             raise SandboxFailed("the supervisor ended early") from error
-        poll = select.poll()
-        poll.register(self._status, select.POLLIN)
-        if not poll.poll(_START * 1000):
-            raise SandboxFailed(f"the supervisor did not start in {_START:g} s")
-        # One line is one write of less than PIPE_BUF bytes: it comes whole, maybe with the next.
-        self._said = os.read(self._status, 4096)
-        if not self._said.startswith(b"began\n"):
-            why = self._said.decode(errors="replace").removeprefix("failed ").strip()
+        said = self._status.first_words(_START)
+        if not said:
+            raise SandboxFailed("the supervisor did not start")
+        if not said.startswith(b"began\n"):
+            why = said.decode(errors="replace").removeprefix("failed ").strip()
             raise SandboxFailed(f"the command could not be started: {why or 'no reason given'}")
 
     def wait(self, timeout: float) -> int | None:
         """As in `Process`; the supervisor ends when nothing of the command is left. Raises
         `SandboxFailed` when it was killed."""
-        if self._exit is None and not self._closed and self._child.wait(timeout) is not None:
-            self._exit = self._reported()
+        if self._exit is None and not self._closed and self._child.ended(timeout):
+            self._exit = self._status.read(_END)
             if self._exit is None:
                 raise SandboxFailed("the supervisor was killed")
         return self._exit
@@ -174,20 +160,13 @@ class Supervised:
         os.close(self._control)
         # A build of the same user may have stopped its supervisor.
         self._child.signal(signal.SIGCONT)
-        if self._child.wait(_END) is None:
+        if not self._child.ended(_END):
             tree.kill(self._child.pid)
             self._child.signal(signal.SIGKILL)
-            if self._child.wait(_END) is None:
+            if not self._child.ended(_END):
                 raise SandboxFailed(f"the command could not be ended in {2 * _END:g} s")
         if self._exit is None:
-            reported = self._reported()
+            reported = self._status.read(_END)
             self._exit = SIGNALLED + signal.SIGKILL if reported is None else reported
-        os.close(self._status)
+        self._status.close()
         self._child.release()
-
-    def _reported(self) -> int | None:
-        """The exit status that the supervisor, which has ended, wrote down; None if it did not."""
-        while more := os.read(self._status, 4096):
-            self._said += more
-        _, found, status = self._said.partition(b"exit ")
-        return int(status) if found else None

@@ -1,9 +1,9 @@
-"""The parent of one command in the `process` sandbox, run as `python -I -S supervisor.py C S`.
+"""The parent of one command in the `process` sandbox: a child of the launcher runs `main(C, S)`.
 
 C is the read end of the control pipe. First comes a request: its length (4 bytes, big-endian), then
 NUL-separated: the working directory; uid, gid (-1: keep), and the limits for address space,
 processes, file size, open files, all in one field; the number of arguments; the arguments; the
-environment as NAME=value. So nothing of it is to be seen in this process's own argv or environ.
+environment as NAME=value.
 After it, each byte T asks for SIGTERM to every process of the command. The end of the pipe means
 that the worker is done with the command or dead; in both cases everything is killed.
 
@@ -11,7 +11,7 @@ S is the write end of the status pipe: `began`, or `failed <why>` when it is not
 fault; then, in any case before the clearing up, `exit <status>`. This process ends when none of its
 descendants is left: it is their subreaper, so none can hide by losing its parent.
 
-A standalone script: it starts once per command and imports as little as it can.
+Imports the standard library only, and little of it: it runs without the rest of the worker.
 """
 
 import errno
@@ -155,12 +155,7 @@ def start(request: Request) -> int:
 def execute(request: Request, parent: int) -> None:
     """In the child: become the command. Raises `Refused`, or `OSError` when it is our fault."""
     os.setsid()
-    for number in range(1, signal.NSIG):
-        try:
-            signal.signal(number, signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue  # SIGKILL, SIGSTOP and the C library's own
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    reset_signals()
     if request.user is not None:
         uid, gid = request.user
         os.setgroups([])
@@ -180,6 +175,17 @@ def execute(request: Request, parent: int) -> None:
     number = search_and_execute(request.argv, request.env)
     status = NOT_FOUND if number in MISSING else CANNOT_EXECUTE
     raise Refused(f"{text(request.argv[0])}: {os.strerror(number)}", status)
+
+
+def reset_signals() -> None:
+    """Have every signal do what it does in a new process."""
+    signal.set_wakeup_fd(-1)
+    for number in range(1, signal.NSIG):
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # SIGKILL, SIGSTOP and the C library's own
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def search_and_execute(argv: "list[bytes]", env: "dict[bytes, bytes]") -> int:
@@ -257,8 +263,3 @@ def end_all() -> None:
         tree.kill(os.getpid())
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
-    os._exit(0)  # nothing is buffered; clearing the interpreter away takes longer than the exit
