@@ -23,6 +23,7 @@ from app.tokens.claims import (
 )
 from app.tokens.errors import InsufficientScope, InvalidToken, WrongKind
 from app.tokens.keys import KEY_TYPES, KeySource
+from app.tokens.verified import MAX_KEPT, VerifiedToken, VerifiedTokens
 
 #: `typ` of an RFC 9068 access token, lower case, without `application/` (RFC 7515 §4.1.9).
 _ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105
@@ -105,10 +106,13 @@ class Verifier:
         policy: Policy,
         *,
         clock: Callable[[], float] = time.time,
+        max_kept: int = MAX_KEPT,
     ) -> None:
+        """`max_kept`: verified tokens that are remembered, for their next use."""
         self.policy = policy
         self._issuers = {trusted.issuer: trusted for trusted in issuers}
         self._clock = clock
+        self._verified = VerifiedTokens(max_kept)
         if len(self._issuers) != len(issuers):
             raise ValueError("the same issuer twice: its keys would be ambiguous")
 
@@ -162,16 +166,43 @@ class Verifier:
         `jkt` is the thumbprint of the key that the sender has proved to hold, None for a mere
         bearer: a token that is bound to a key is taken from the one, and no other from the other.
         """
+        token = await self._remembered(raw) or await self._verify(raw)
+        claims = token.claims
+        if claims.bound_to != jkt:
+            raise InvalidToken(_NOT_TAKEN[claims.bound_to is not None, jkt is not None])
+        return claims
+
+    async def _remembered(self, raw: str) -> VerifiedToken | None:
+        """What was found out of this very token before, as far as that stands now."""
+        known = self._verified.find(raw)
+        if known is None:
+            return None
+        if self._clock() >= known.expires_at or not await known.key_stands():
+            self._verified.drop(raw)
+            return None
+        self._check_begin(known.not_before)  # the clock may have been set back
+        return known
+
+    async def _verify(self, raw: str) -> VerifiedToken:
         token = UnverifiedToken.parse(raw)
         trusted = self._trusted(token.unverified_payload.get("iss"))
         alg, kid, rfc_9068 = _header(token.unverified_header, trusted.algorithms)
         key = await trusted.keys.key(kid, alg)
         if not key.verify(token.signing_input, token.signature):
             raise InvalidToken("the token's signature is wrong")
-        claims = self._checked(token.unverified_payload, trusted, token.token_id, rfc_9068=rfc_9068)
-        if claims.bound_to != jkt:
-            raise InvalidToken(_NOT_TAKEN[claims.bound_to is not None, jkt is not None])
-        return claims
+        signed = token.unverified_payload
+        expires_at, not_before = self._checked_times(signed)
+        verified = VerifiedToken(
+            claims=self._checked(signed, trusted, token.token_id, rfc_9068=rfc_9068),
+            not_before=not_before,
+            expires_at=expires_at,
+            key=key,
+            kid=kid,
+            keys=trusted.keys,
+        )
+        if self._clock() < expires_at:  # leeway is for those who ask, not to be kept for
+            self._verified.keep(raw, verified)
+        return verified
 
     def _trusted(self, unverified_issuer: object) -> TrustedIssuer:
         """RFC 9068 §4: compared to the letter; only that issuer's keys are looked at."""
@@ -182,18 +213,25 @@ class Verifier:
             raise InvalidToken("the token's issuer is not trusted here")
         return trusted
 
+    def _checked_times(self, signed: Mapping[str, Any]) -> tuple[float, float]:
+        """When the token ends and begins to be good; now is between."""
+        expires_at = numeric_date(signed, "exp")
+        not_before = numeric_date(signed, "iat")
+        if self._clock() >= expires_at + self.policy.leeway:
+            raise InvalidToken("the token has expired")
+        if "nbf" in signed:
+            not_before = max(not_before, numeric_date(signed, "nbf"))
+        self._check_begin(not_before)
+        return expires_at, not_before
+
+    def _check_begin(self, not_before: float) -> None:
+        if not_before > self._clock() + self.policy.leeway:
+            raise InvalidToken("the token is not valid yet")
+
     def _checked(
         self, signed: Mapping[str, Any], trusted: TrustedIssuer, token_id: str, *, rfc_9068: bool
     ) -> Claims:
-        now, leeway = self._clock(), self.policy.leeway
-        expires_at = numeric_date(signed, "exp")
-        issued_at = numeric_date(signed, "iat")
-        if now >= expires_at + leeway:
-            raise InvalidToken("the token has expired")
-        if issued_at > now + leeway or (
-            "nbf" in signed and numeric_date(signed, "nbf") > now + leeway
-        ):
-            raise InvalidToken("the token is not valid yet")
+        """What it says, whenever it is read."""
         if rfc_9068:
             for name in _REQUIRED_BY_9068:
                 identifier(signed, name)
@@ -210,8 +248,8 @@ class Verifier:
             scopes=scope_list(signed) if trusted.dialect == "okta" else scopes(signed),
             client_id=_client(signed, _CLIENT[trusted.dialect]),
             bound_to=_bound_to(signed),
-            issued_at=int(issued_at),
-            expires_at=int(expires_at),
+            issued_at=int(numeric_date(signed, "iat")),
+            expires_at=int(numeric_date(signed, "exp")),
             extra=signed,
         )
 
