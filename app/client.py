@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.contract import paths
 from app.contract.builds import BuildPage, BuildView
+from app.contract.errors import BatonError
 from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.spec import BuildSpec
 from app.contract.status import Status
@@ -51,7 +52,7 @@ _BUSY: Final = frozenset(
 M = TypeVar("M", bound=BaseModel)
 
 
-class ClientError(Exception):
+class ClientError(BatonError):
     """A call did not succeed."""
 
 
@@ -61,6 +62,10 @@ class ApiError(ClientError):
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         super().__init__(problem.detail)
+
+    def format_message(self) -> str:
+        wrong = [f"  {item.pointer or '/'}: {item.detail}" for item in self.problem.errors or ()]
+        return "\n".join([f"{self} ({self.problem.status})", *wrong])
 
 
 class SignedOut(ClientError):

@@ -20,7 +20,6 @@ from starlette.responses import Response
 from app.api import dashboard, docs, openapi
 from app.api.door import Door
 from app.api.guard import Guard
-from app.api.headers import SecurityHeaders
 from app.api.health import CachedCheck
 from app.api.limits import Limits, Quota, rate
 from app.api.metrics import Metrics
@@ -45,12 +44,9 @@ from app.builds.watch import Watch, WatchRules
 from app.contract import dpop, paths, scopes, tracing
 from app.contract.problems import Code
 from app.contract.tracing import OFF, Tracing
-from app.issuer.application import create_issuer as create_issuer_from_config
-from app.issuer.config import IssuerConfig
-from app.issuer_settings import IssuerSettings
-from app.settings import Settings, SettingsError
+from app.security_headers import with_security_headers
+from app.settings import Settings
 from app.tokens.dpop import ProofChecker
-from app.tokens.errors import KeyFileError
 from app.tokens.lifetime import DISPATCH_MARGIN, redelivery_after
 from app.trust import OwnKeys, Tokens, make_tokens, mint_with, own_keys
 
@@ -87,36 +83,7 @@ def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.openapi = described
-    return _with_door(_with_security_headers(app, settings.api_url), traces)
-
-
-def create_issuer(settings: IssuerSettings) -> Starlette:
-    """The embedded issuer, for development. Raises `SettingsError`."""
-    try:
-        config = IssuerConfig(
-            issuer=settings.issuer,
-            audience=settings.audience,
-            mint_audience=settings.mint_audience or settings.audience,
-            namespace=settings.claim_namespace,
-            mint_client_id=settings.mint_client_id,
-            mint_client_secret=settings.mint_client_secret.get_secret_value(),
-            redirect_uris=settings.issuer_redirect_uris,
-            allowed_origins=settings.cors_origins,
-            key_dir=settings.issuer_key_dir,
-            user_token_lifetime=settings.issuer_user_lifetime,
-            mint_token_lifetime=settings.issuer_mint_lifetime,
-        )
-        app = create_issuer_from_config(config)
-    except (ValueError, KeyFileError) as error:
-        raise SettingsError(f"the embedded issuer cannot start: {error}") from None
-    return _with_security_headers(app, settings.issuer)
-
-
-def _with_security_headers(app: Starlette, url: str) -> Starlette:
-    """Outside of Starlette's own middleware, whose answers to failures need them, too."""
-    https = urlsplit(url).scheme == "https"
-    app.middleware_stack = SecurityHeaders(app.build_middleware_stack(), https=https)
-    return app
+    return _with_door(with_security_headers(app, settings.api_url), traces)
 
 
 def _with_door(app: Starlette, traces: Tracing) -> Starlette:

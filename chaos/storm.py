@@ -222,7 +222,7 @@ class Storm:
 
 def _of_builds(run: int) -> list[str]:
     # The workers have the mark in their environment, too, and are meant to be there.
-    return [each for each in processes.marked(*_marks(run)) if "-m worker" not in each]
+    return [each for each in processes.marked(*_marks(run)) if "baton worker" not in each]
 
 
 async def _ended(builds: set[str], witness: Witness, seconds: float) -> bool:

@@ -21,6 +21,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from app.contract import tracing
 from app.contract.environment import SettingsError
 from app.contract.log_format import LogFormat, log_to_stderr
 from app.contract.tracing import Tracing
@@ -84,7 +85,8 @@ def main() -> int:
 
 
 def _log_to_stderr(settings: WorkerSettings) -> LogFormat:
-    shown = log_to_stderr(settings.log_level, settings.log_format, settings.secrets())
+    shown = LogFormat(settings.log_format, settings.secrets(), tracing.ids)
+    log_to_stderr(settings.log_level, shown)
     # How Celery prints what it does on a signal, to stdout and between empty lines.
     celery.apps.worker.safe_say = partial(  # type: ignore[attr-defined]
         _say, shown, "celery.apps.worker"

@@ -7,54 +7,68 @@ wrong, 130 interrupted.
 import os
 import sys
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from app.client import ApiError, ClientError
-from app.contract.environment import SettingsError
+from app.contract.errors import BatonError
 
-#: Where each command lives. A module is loaded when its command is used, so that `baton list` need
-#: not wait for what only `baton api` imports.
-_COMMANDS: Final = {
-    "submit": "app.cli.builds",
-    "list": "app.cli.builds",
-    "show": "app.cli.builds",
-    "logs": "app.cli.builds",
-    "cancel": "app.cli.builds",
-    "retry": "app.cli.builds",
-    "login": "app.cli.login",
-    "logout": "app.cli.login",
-    "token": "app.cli.token",
-    "demo": "app.cli.demo",
-    "dev": "app.cli.dev",
-    "api": "app.cli.serve",
-    "worker": "app.cli.serve",
-    "issuer": "app.cli.serve",
-    "doctor": "app.cli.doctor",
-    "secrets": "app.cli.secret_files",
-    "dpop-key": "app.cli.dpop_key",
+#: The commands, in the order of `baton --help`: where each of them lives, and what it does.
+COMMANDS: Final = {
+    "submit": ("app.cli.builds", "Submit a build."),
+    "list": ("app.cli.builds", "List your builds, newest first."),
+    "show": ("app.cli.builds", "Show a build: status, steps, times."),
+    "logs": ("app.cli.builds", "Print a build's log, or follow it."),
+    "cancel": ("app.cli.builds", "Cancel a build."),
+    "retry": ("app.cli.builds", "Build the same again."),
+    "login": ("app.cli.login", "Sign in, with a browser here or elsewhere."),
+    "logout": ("app.cli.login", "Forget the tokens of `baton login`."),
+    "token": ("app.cli.token", "Sign in at the embedded issuer; prints a user token."),
+    "demo": ("app.cli.demo", "A guided tour: one build, from sign-in to result."),
+    "dev": ("app.cli.dev", "Run everything on this machine, in one terminal."),
+    "api": ("app.cli.api", "Run the API."),
+    "worker": ("app.cli.worker", "Run a worker."),
+    "issuer": ("app.cli.issuer", "Run the embedded issuer (development)."),
+    "doctor": ("app.cli.doctor", "Look for what is wrong with the service."),
+    "secrets": ("app.cli.secret_files", "Make the secrets that the parts share, in files."),
+    "dpop-key": (
+        "app.cli.dpop_key",
+        "Make a key that workers prove to hold; prints its thumbprint.",
+    ),
 }
 
 _INTERRUPTED: Final = 130
 
 
+class _Deferred(click.Command):
+    """A command whose module is loaded when it is called, so that `baton list` does not wait for
+    what only `baton api` imports. Help and completion of `baton` need no more than is here."""
+
+    def __init__(self, name: str, module: str, short_help: str) -> None:
+        super().__init__(name, short_help=short_help)
+        self._module = module
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401  click's own
+        """The context of the command itself, which click calls from then on."""
+        command = getattr(
+            import_module(self._module), f"{str(self.name).replace('-', '_')}_command"
+        )
+        context: click.Context = command.make_context(*args, **kwargs)
+        return context
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """In their own order, where click has that of the alphabet."""
         del ctx
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in _COMMANDS:
-            return None
-        command = getattr(
-            import_module(_COMMANDS[cmd_name]), f"{cmd_name.replace('-', '_')}_command"
-        )
-        return command if isinstance(command, click.Command) else None
+        return list(self.commands)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    commands=[_Deferred(name, *where) for name, where in COMMANDS.items()],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="baton", message="baton %(version)s")
 def baton() -> None:
     """Submit builds, watch them, and run the service that builds them.
@@ -75,13 +89,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except SettingsError as error:
-        code = _say(str(error), 2)
-    except ApiError as error:
-        more = [f"  {item.pointer or '/'}: {item.detail}" for item in error.problem.errors or ()]
-        code = _say("\n".join([f"{error} ({error.problem.status})", *more]), 1)
-    except ClientError as error:
-        code = _say(str(error), 1)
+    except BatonError as error:
+        click.echo(f"baton: {error.format_message()}", err=True)
+        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
     except BrokenPipeError:
@@ -89,8 +99,3 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
-
-
-def _say(sentence: str, code: int) -> int:
-    click.echo(f"baton: {sentence}", err=True)
-    return code

@@ -27,7 +27,7 @@ key = click.option(
 )
 
 
-@click.command("submit", short_help="Submit a build.")
+@click.command("submit")
 @click.argument("file", required=False, metavar="[FILE]")
 @click.option("--git", metavar="URL", help="Repository to check out; a local path for baton dev.")
 @click.option("--ref", help="Branch, tag or ref; default: the repository's default branch.")
@@ -79,7 +79,7 @@ def submit_command(
     return _submitted(client, build, following=following, as_json=as_json)
 
 
-@click.command("retry", short_help="Build the same again.")
+@click.command("retry")
 @click.argument("build_id", metavar="BUILD")
 @key
 @following
@@ -111,7 +111,7 @@ def _submitted(client: BatonClient, build: BuildView, *, following: bool, as_jso
     return 0
 
 
-@click.command("list", short_help="List your builds, newest first.")
+@click.command("list")
 @click.option("--status", type=click.Choice([status.value for status in Status]))
 @click.option(
     "--label",
@@ -152,7 +152,7 @@ def list_command(
         listing(builds, Console(highlight=False))
 
 
-@click.command("show", short_help="Show a build: status, steps, times.")
+@click.command("show")
 @click.argument("build_id", metavar="BUILD")
 @as_json
 @with_client
@@ -165,7 +165,7 @@ def show_command(client: BatonClient, build_id: str, as_json: bool) -> None:
         details(build, Console(highlight=False, soft_wrap=True))
 
 
-@click.command("logs", short_help="Print a build's log, or follow it.")
+@click.command("logs")
 @click.argument("build_id", metavar="BUILD")
 @following
 @click.option(
@@ -185,7 +185,7 @@ def logs_command(client: BatonClient, build_id: str, following: bool, offset: in
     return 0
 
 
-@click.command("cancel", short_help="Cancel a build.")
+@click.command("cancel")
 @click.argument("build_ids", metavar="BUILD...", nargs=-1, required=True)
 @with_client
 def cancel_command(client: BatonClient, build_ids: tuple[str, ...]) -> None:

@@ -45,7 +45,7 @@ class DemoFailed(Exception):
     """Something fell short of what it should be."""
 
 
-@click.command("demo", short_help="A guided tour: one build, from sign-in to result.")
+@click.command("demo")
 def demo_command() -> None:
     """Start everything in a temporary directory, run one build, show and check what happened.
 

@@ -66,7 +66,7 @@ def _program() -> str:
     return "baton" if shutil.which("baton") else os.path.relpath(sys.argv[0])
 
 
-@click.command("dev", short_help="Run everything on this machine, in one terminal.")
+@click.command("dev")
 @click.option(
     "--port", type=_PORT, default=8080, show_default=True, help="The API's; 0 for any free one."
 )

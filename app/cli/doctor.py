@@ -25,7 +25,7 @@ _SHOWN: Final[Mapping[Mark, tuple[str, str]]] = {
 _ASCII: Final[Mapping[str, str]] = {"✓": "+", "✗": "x", "\N{EN DASH}": "-", "→": ">"}
 
 
-@click.command("doctor", short_help="Look for what is wrong with the service.")
+@click.command("doctor")
 @click.option("--worker", is_flag=True, help="Look at this machine as a worker's instead.")
 @click.option(
     "--data",

@@ -9,9 +9,7 @@ from app.tokens.errors import KeyFileError
 from app.tokens.signing_key import SigningKey
 
 
-@click.command(
-    "dpop-key", short_help="Make a key that workers prove to hold; prints its thumbprint."
-)
+@click.command("dpop-key")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def dpop_key_command(file: Path) -> None:
     """Print the thumbprint of the private key in FILE, which is made if it does not exist.

@@ -31,7 +31,7 @@ DEFAULT_SCOPE: Final = (
 _PATIENCE: Final = 600
 
 
-@click.command("login", short_help="Sign in, with a browser here or elsewhere.")
+@click.command("login")
 @api_option
 @click.option(
     "--device", is_flag=True, help="Sign in with a browser elsewhere, by a code to enter there."
@@ -78,7 +78,7 @@ def login_command(
         raise click.ClickException(str(error)) from error
 
 
-@click.command("logout", short_help="Forget the tokens of `baton login`.")
+@click.command("logout")
 @api_option
 @click.option("--all", "everywhere", is_flag=True, help="Of every API, not only of --api.")
 def logout_command(api: str, everywhere: bool) -> None:

@@ -17,7 +17,7 @@ _BYTES: Final = 32  #: of randomness in each secret
 _EVERYONE: Final = 0o644
 
 
-@click.command("secrets", short_help="Make the secrets that the parts share, in files.")
+@click.command("secrets")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--redis",

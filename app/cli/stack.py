@@ -28,9 +28,6 @@ _START: Final = 60
 _WORKER_GRACE: Final = 10
 _SERVER_GRACE: Final = 8
 
-#: Runs a module of ours: -P, because the directory we are in may have an `app` of its own.
-_PYTHON: Final = (sys.executable, "-P", "-m")
-
 #: The terminal's client at the embedded issuer.
 _CLI_CLIENT_ID: Final = "baton-cli"
 
@@ -188,8 +185,7 @@ class Stack:
         # Its line "ready" is of this level; more is welcome.
         if own.get("BATON_LOG_LEVEL") != "debug":
             own["BATON_LOG_LEVEL"] = "info"
-        argv = [*_PYTHON, "worker"]
-        child = self._supervisor.start("worker", argv, own, grace=_WORKER_GRACE)
+        child = self._supervisor.start("worker", _baton("worker"), own, grace=_WORKER_GRACE)
         self._supervisor.wait_ready(
             child, lambda: any("ready" in line for line in list(child.lines)), seconds=_START
         )
@@ -222,7 +218,8 @@ class Stack:
 
 
 def _baton(command: str) -> list[str]:
-    return [*_PYTHON, "app.cli", command]
+    # -P: the directory we are in may have an `app` of its own.
+    return [sys.executable, "-P", "-m", "app.cli", command]
 
 
 def _locked(data: Path) -> IO[str]:

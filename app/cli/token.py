@@ -7,7 +7,7 @@ from app.cli.oauth.calls import SignInFailed
 from app.cli.sign_in import DEFAULT_AUDIENCE, DEFAULT_SCOPE, issuer_of, user_token
 
 
-@click.command("token", short_help="Sign in at the embedded issuer; prints a user token.")
+@click.command("token")
 @click.option("--user", required=True, metavar="NAME", help="Who signs in: any name will do.")
 @click.option(
     "--scope",

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from app.contract.errors import BatonError
 from app.contract.queue import BROKERS
 from app.contract.sealing import Seal
 
@@ -19,8 +20,10 @@ PREFIX: Final = "BATON_"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class SettingsError(ValueError):
+class SettingsError(BatonError, ValueError):
     """A setting is wrong or missing; the message names it and says what to do."""
+
+    exit_code = 2
 
     def __init__(self, *sentences: str) -> None:
         self.sentences = sentences  #: one for each setting

@@ -9,11 +9,11 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from app.contract import log_context, tracing
+from app.contract import log_context
 from app.contract.redaction import Redaction, is_secret
 
 Style = Literal["text", "json"]
@@ -29,9 +29,16 @@ log = logging.getLogger(__name__)
 class LogFormat(logging.Formatter):
     """What came from outside cannot begin a line of its own, nor steer a terminal."""
 
-    def __init__(self, style: Style = "text", secrets: Iterable[str] = ()) -> None:
-        """`secrets` are words that this process was given and must never say."""
+    def __init__(
+        self,
+        style: Style = "text",
+        secrets: Iterable[str] = (),
+        trace_ids: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`secrets` are words that this process was given and must never say; `trace_ids` names
+        the trace that a line belongs to (`tracing.ids`)."""
         super().__init__()
+        self._trace_ids = trace_ids
         self._shown = _text if style == "text" else _json
         self._redacted = Redaction(secrets)
 
@@ -56,7 +63,7 @@ class LogFormat(logging.Formatter):
         }
         # In this order, and what comes first cannot be said otherwise by what comes after.
         event |= {n: v for n, v in {**log_context.fields(), **extra}.items() if n not in event}
-        event |= tracing.ids()
+        event |= self._trace_ids()
         if record.exc_info:
             event["exception"] = self._exception(record.exc_info)
         if record.stack_info:
@@ -118,16 +125,14 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def log_to_stderr(level: str, style: Style, secrets: Iterable[str] = ()) -> LogFormat:
+def log_to_stderr(level: str, shown: LogFormat) -> None:
     """Send all that is logged to stderr, and what Python itself would print there."""
-    shown = LogFormat(style, secrets)
     handler = logging.StreamHandler()
     handler.setFormatter(shown)
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.captureWarnings(capture=True)
     sys.excepthook = _unforeseen
     threading.excepthook = _ended
-    return shown
 
 
 def _unforeseen(kind: type[BaseException], error: BaseException, trace: Any) -> None:  # noqa: ANN401

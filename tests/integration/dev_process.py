@@ -97,7 +97,7 @@ class Dev:
 
     def part(self, name: str) -> int:
         """The process of a part."""
-        words = {"store": "redis-server", "worker": "-m worker"}.get(name, f"app.cli {name}")
+        words = "redis-server" if name == "store" else f"app.cli {name}"
         return min(pid for pid, line in descendants(self.process.pid).items() if words in line)
 
     def baton(self, *arguments: str, token: str = "") -> subprocess.CompletedProcess[str]:

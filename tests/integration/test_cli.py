@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import _COMMANDS
+from app.cli import COMMANDS
 from tests.commands import baton, settings, status, submit
 from tests.integration.dev_process import BATON, environment
 from tests.stack import Stack
@@ -312,7 +312,7 @@ def test_a_refused_sign_in_is_a_sentence(stack: Stack, options: list[str], says:
     assert done.stdout == b""
 
 
-@pytest.mark.parametrize("command", sorted(_COMMANDS))
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_a_help_that_says_what_it_is_for(command: str) -> None:
     done = subprocess.run(
         [BATON, command, "--help"], env=environment(),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.api.headers import DATA_POLICY, READING_POLICY, SecurityHeaders, page_policy
+from app.security_headers import DATA_POLICY, READING_POLICY, SecurityHeaders, page_policy
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: An answer of the API is data: it loads nothing, runs nothing, and is shown in no frame.
@@ -76,3 +78,10 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+def with_security_headers(app: Starlette, url: str) -> Starlette:
+    """Outside of Starlette's own middleware, whose answers to failures need them, too."""
+    https = urlsplit(url).scheme == "https"
+    app.middleware_stack = SecurityHeaders(app.build_middleware_stack(), https=https)
+    return app
