@@ -35,7 +35,8 @@ lint: $(VENV)/.test ## Style, format, types and the floor plan
 	@echo '── import-linter: floor plan'
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## Measure speed: submissions, lists of a long history, live logs
+bench: $(VENV)/.test ## Measure speed: builds, submissions, lists of a long history, live logs
+	@$(BIN)/python -m benchmarks.build
 	@$(BIN)/python -m benchmarks.submit
 	@$(BIN)/python -m benchmarks.history
 	@$(BIN)/python -m benchmarks.follow

@@ -38,6 +38,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
+from benchmarks.processes import cpu, resident
 from tests.redis_process import free_port
 from tests.stack import Stack
 from tests.waiting import wait_until
@@ -234,18 +235,6 @@ def publishing(redis_url: str) -> Iterator[None]:
 # ── measuring ─────────────────────────────────────────────────────────────────────────────────
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory that a process has."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
-
-
-def worked(pid: int) -> float:
-    """Seconds of a core that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @dataclass(frozen=True)
 class Row:
     delays: Measured
@@ -259,9 +248,9 @@ def measured(pid: int, url: str, token: str, number: int, seconds: float) -> Row
         before = resident(pid)
     with followers(url, token, number, seconds) as listening:
         assert listening.stdout
-        begun = worked(pid)
+        begun = cpu(pid)
         found = Measured(**json.loads(listening.stdout.readline()))
-        work = (worked(pid) - begun) / seconds
+        work = (cpu(pid) - begun) / seconds
         return Row(found, (resident(pid) - before) / number, work)
 
 

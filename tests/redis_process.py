@@ -38,6 +38,11 @@ class RedisProcess:
         )  # fmt: skip
         wait_until("redis answers", self._answers)
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def _answers(self) -> bool:
         try:
             with redis.Redis.from_url(self.url) as client:
