@@ -40,7 +40,7 @@ from starlette.routing import Route
 
 from benchmarks.processes import cpu, resident
 from tests.redis_process import free_port
-from tests.stack import Stack
+from tests.stack import ExecutedStack, Stack
 from tests.waiting import wait_until
 from worker.logs import LINGER
 
@@ -277,7 +277,10 @@ def report(number: int, seconds: float) -> None:
         "BATON_MAX_CONNECTIONS": str(number + 300),
         "BATON_LEASE": "30",
     }
-    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), **settings) as stack:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ExecutedStack(Path(folder), **settings) as stack,
+    ):
         stack.worker(concurrency=1)
         baton = measure_baton(stack, number, seconds)
         bare = measure_bare(stack, number, seconds)

@@ -22,7 +22,7 @@ from redis import Redis
 
 from chaos import leftovers, processes, verdicts
 from chaos.verdicts import Column
-from tests.stack import Stack
+from tests.stack import ExecutedStack, Stack
 from tests.waiting import wait_until
 
 USERS: Final = ("ann", "bob", "cleo", "dan")
@@ -102,7 +102,7 @@ class Load:
 
 async def soak(*, builds: int, first: int, folder: Path) -> Outcome:
     """Run so many builds; memory is compared with that after the `first` of them."""
-    with Stack(folder, **SETTINGS) as stack:
+    with ExecutedStack(folder, **SETTINGS) as stack:
         for _ in range(WORKERS):
             await asyncio.to_thread(lambda: stack.worker(concurrency=CONCURRENCY))
         load = Load(stack)

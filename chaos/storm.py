@@ -22,7 +22,7 @@ from chaos.thief import Loot, steal
 from chaos.users import Users
 from chaos.verdicts import Column
 from chaos.witness import BrokerTap, Witness
-from tests.stack import Part, Stack
+from tests.stack import ExecutedStack, Part, Stack
 
 #: Short times, so that losses are found, and recovered from, many times in one storm.
 SETTINGS: Final = {
@@ -72,7 +72,7 @@ async def storm(
     run = secrets.randbelow(10**6)
     # No more messages than there are slots: who submits next must not wait behind a heap of them.
     window = {"BATON_DISPATCH_WINDOW": str(workers * _CONCURRENCY)}
-    with Stack(folder, **SETTINGS, **window) as stack:
+    with ExecutedStack(folder, **SETTINGS, **window) as stack:
         outcome = await Storm(stack, run, seed, seconds, builds, workers).to_the_end()
     left = processes.marked(*_marks(run))
     columns = [*outcome, verdicts.bad("processes left after all parts ended", left)]

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,8 @@ from typing import IO, Self
 import httpx
 
 from app.contract.sealing import Seal, new_key
+from tests.fork_server import ForkedProcess, fork_server
+from tests.integration.dev_process import BATON
 from tests.redis_process import RedisProcess, free_port
 from tests.sign_in import user_token
 from tests.waiting import wait_until
@@ -40,14 +41,18 @@ class Part:
     argv: list[str]
     env: dict[str, str]
     log: Path
-    process: subprocess.Popen[bytes] | None = None
+    fork: bool = True  #: from a process that has imported it all; else executed
+    process: subprocess.Popen[bytes] | ForkedProcess | None = None
     _out: IO[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
         self._out = self.log.open("ab")
-        self.process = subprocess.Popen(
-            self.argv, env=self.env, stdout=self._out, stderr=subprocess.STDOUT
-        )
+        if self.fork:
+            self.process = fork_server().start(self.argv, self.env, self._out)
+        else:
+            self.process = subprocess.Popen(
+                self.argv, env=self.env, stdout=self._out, stderr=subprocess.STDOUT
+            )
 
     @property
     def pid(self) -> int:
@@ -72,6 +77,8 @@ class Part:
 
 class Stack:
     """Redis, issuer and API, started; workers on demand (`worker()`)."""
+
+    _fork = True
 
     def __init__(self, folder: Path, *, sandbox: str = "process", **settings: str) -> None:
         self.folder = folder
@@ -108,9 +115,10 @@ class Stack:
     def _part(self, name: str, command: str, **env: str) -> Part:
         return Part(
             name=name,
-            argv=[str(Path(sys.executable).parent / "baton"), command],
+            argv=[BATON, command],
             env={**self._env, **env},
             log=self.folder / f"{name}.log",
+            fork=self._fork,
         )
 
     def _api_part(self, name: str, url: str) -> Part:
@@ -127,7 +135,7 @@ class Stack:
         name = f"worker{len(self.workers) + 1}"
         part = Part(
             name=name,
-            argv=[str(Path(sys.executable).parent / "baton"), "worker"],
+            argv=[BATON, "worker"],
             env={
                 # Only what a worker gets: nothing that could mint or read the store.
                 "PATH": os.environ["PATH"],
@@ -143,6 +151,7 @@ class Stack:
                 **env,
             },
             log=self.folder / f"{name}.log",
+            fork=self._fork,
         )
         part.start()
         self.workers.append(part)
@@ -221,3 +230,10 @@ class Stack:
         for part in reversed(self._parts):
             part.stop()
         self.redis.stop(signal.SIGKILL)
+
+
+class ExecutedStack(Stack):
+    """Its parts are executed as users do it, which costs six times as much: for what is about the
+    commands, or looks at their environment in /proc."""
+
+    _fork = False

@@ -25,7 +25,7 @@ import redis
 from app.contract.queue import QUEUE, TOKEN_HEADER
 from tests.e2e.user import User, steps
 from tests.needs import missing, needs
-from tests.stack import Part, Stack
+from tests.stack import ExecutedStack, Part, Stack
 from tests.waiting import wait_until
 from worker.sandbox.user import Identity
 
@@ -141,8 +141,9 @@ class Secrets:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Everything says all that it has to say; workers come and go."""
-    with Stack(tmp_path_factory.mktemp("stack"), BATON_LOG_LEVEL="debug") as stack:
+    """Everything says all that it has to say; workers come and go. Of a forked one, /proc would
+    not show the environment."""
+    with ExecutedStack(tmp_path_factory.mktemp("stack"), BATON_LOG_LEVEL="debug") as stack:
         yield stack
 
 

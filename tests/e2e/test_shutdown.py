@@ -2,11 +2,22 @@
 
 import signal
 import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from tests.e2e.test_cancel import alive
 from tests.e2e.user import User, steps
-from tests.stack import Stack
+from tests.stack import ExecutedStack, Stack
 from tests.waiting import wait_until
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Stack]:
+    """Its parts executed: how a command ends is what this is about."""
+    with ExecutedStack(tmp_path) as stack:
+        yield stack
 
 
 def test_a_build_that_does_not_end_in_time_is_handed_back_and_started_at_once(own: Stack) -> None:

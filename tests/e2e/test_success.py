@@ -1,6 +1,7 @@
 """A build that goes well, and what its user sees of it."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -9,6 +10,15 @@ import pytest
 from app.client import BatonClient
 from tests.e2e.user import User, steps
 from tests.repository import Repository
+from tests.stack import ExecutedStack, Stack
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Its parts executed as users execute them: nothing has been imported before they begin."""
+    with ExecutedStack(tmp_path_factory.mktemp("stack")) as stack:
+        stack.worker()
+        yield stack
 
 
 @pytest.fixture

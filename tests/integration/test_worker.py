@@ -32,6 +32,7 @@ from app.contract.queue import QUEUE, RUN_BUILD, TOKEN_HEADER
 from app.contract.sealing import new_key
 from app.tokens.lifetime import Timing, timers
 from tests.api_double import answer, first_byte, problem
+from tests.integration.dev_process import BATON
 from tests.redis_process import RedisProcess
 from tests.sandboxed import new_marker, place, processes_with
 from tests.serving import serve
@@ -141,7 +142,7 @@ class Scene:
         name = f"worker{self.started}"
         part = Part(
             name=name,
-            argv=[sys.executable, "-m", "worker"],
+            argv=[BATON, "worker"],
             env={
                 "PATH": os.environ["PATH"],
                 "BATON_BROKER_URL": self.redis.url,

@@ -1,0 +1,211 @@
+"""A process that has imported Baton once, and forks the servers that tests start by the hundred.
+
+Run as a program, this file is that process; imported, it is how tests talk to it. A forked server
+begins as the command does: with the arguments, environment, directory and output that it is given
+and nothing else open; and it ends as an interpreter does. Only what exec sets is the fork server's:
+the command line and environment that /proc shows, and the interpreter's options.
+"""
+
+import array
+import atexit
+import ctypes
+import functools
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any, Final
+
+#: What the commands import, and what they import only when they have begun.
+_IMPORTED: Final = ("app.cli.api", "app.cli.issuer", "app.cli.worker", "worker.__main__")
+
+_LONGEST: Final = 1 << 17  #: bytes of a request
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class ForkedProcess:
+    """A forked server, to be handled as a `subprocess.Popen` is."""
+
+    def __init__(self, argv: Sequence[str], pid: int, pidfd: int, status: int) -> None:
+        self.args = argv
+        self.pid = pid
+        self.returncode: int | None = None
+        self._pidfd = pidfd
+        self._status = status  #: where the fork server writes how it ended
+
+    def poll(self) -> int | None:
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._look(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            try:
+                signal.pidfd_send_signal(self._pidfd, sig)
+            except ProcessLookupError:  # it has just ended
+                return
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _look(self, seconds: float | None) -> int | None:
+        if self.returncode is None:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._status, selectors.EVENT_READ)
+                if selector.select(seconds):
+                    words = os.read(self._status, 16)
+                    os.close(self._status)
+                    os.close(self._pidfd)
+                    assert words, "the fork server has ended"
+                    self.returncode = int(words)
+        return self.returncode
+
+
+class ForkServer:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: what lies beside this file is not in the path of what it forks.
+                [sys.executable, "-P", __file__, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+            )  # fmt: skip
+
+    def start(self, argv: Sequence[str], env: Mapping[str, str], out: IO[bytes]) -> ForkedProcess:
+        """Start `baton api`, `baton issuer` or `baton worker`; what it prints goes to `out`."""
+        status, theirs = os.pipe()
+        request = json.dumps({"argv": argv, "env": dict(env), "cwd": str(Path.cwd())})
+        try:
+            with self._lock:
+                _send(self._control, request, out.fileno(), theirs)
+                pid, [pidfd] = _receive(self._control)
+        finally:
+            os.close(theirs)
+        return ForkedProcess(argv, pid, pidfd, status)
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait(20)
+
+
+@functools.cache
+def fork_server() -> ForkServer:
+    """The one of this process. It ends with it, however that ends, and all that it forked too."""
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
+
+
+def _send(control: socket.socket, words: str, *files: int) -> None:
+    rights = array.array("i", files)
+    control.sendmsg([words.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def _receive(control: socket.socket) -> tuple[Any, list[int]]:
+    """What was sent, and the files; `None` when the other side has ended."""
+    words, files, _, _ = socket.recv_fds(control, _LONGEST, 2)
+    return json.loads(words) if words else None, files
+
+
+# ── the fork server itself ─────────────────────────────────────────────────────────────────────
+
+
+class _Forks:
+    """What runs until nobody asks any more; and, in each process that it forked, has run."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+        self._children: dict[int, tuple[int, int]] = {}  #: by pidfd: pid, and where to say its end
+
+    def run(self) -> bool:
+        """True in a forked process, which now is what it was forked for."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is not self._control:
+                    self._say_how_it_ended(key.fd)
+                    continue
+                request, files = _receive(self._control)
+                if request is None:
+                    return False
+                if self._fork(request, *files):
+                    return True
+
+    def _fork(self, request: dict[str, Any], out: int, status: int) -> bool:
+        # A thread would not live through the fork, and what it held would stay locked.
+        assert len(list(Path("/proc/self/task").iterdir())) == 1
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            os.close(status)
+            self._close()
+            _become(request, out, parent)
+            return True
+        os.close(out)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = pid, status
+        self._selector.register(pidfd, selectors.EVENT_READ)
+        _send(self._control, str(pid), pidfd)
+        return False
+
+    def _say_how_it_ended(self, pidfd: int) -> None:
+        self._selector.unregister(pidfd)
+        pid, status = self._children.pop(pidfd)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        with suppress(BrokenPipeError):  # nobody wants to know
+            os.write(status, str(code).encode())
+        os.close(status)
+        os.close(pidfd)
+
+    def _close(self) -> None:
+        self._selector.close()
+        self._control.close()
+        for pidfd, (_, status) in self._children.items():
+            os.close(pidfd)
+            os.close(status)
+
+
+def _become(request: dict[str, Any], out: int, parent: int) -> None:
+    """Make of this process, just forked, what exec would have made of it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the kernel was told
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.close(out)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    tempfile.tempdir = None
+    sys.argv = request["argv"]
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, and what they start
+    for name in _IMPORTED:
+        import_module(name)
+    if _Forks(socket.socket(fileno=int(sys.argv[1]))).run():
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
