@@ -31,7 +31,7 @@ _PARALLEL: Final = 8
 #: Seconds between looks at the queue when nothing rings: other replicas' news can be lost.
 _IDLE: Final = 1.0
 #: Seconds between looks at an empty or full queue, however often it rings.
-_BREATH: Final = 0.02
+_BREATH: Final = 0.005
 #: Seconds after which a provider's `iat`, and so its token, is another.
 _NEXT_SECOND: Final = 1.0
 #: Seconds of pause after the first and the last of several failures in a row.

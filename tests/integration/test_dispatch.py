@@ -148,8 +148,10 @@ async def test_a_build_is_minted_for_and_sent(scene: Scene) -> None:
 async def test_no_more_wait_than_the_window_and_no_user_has_more_than_the_limit(
     scene: Scene,
 ) -> None:
-    anns = [await scene.submit() for _ in range(5)]
-    bobs = [await scene.submit("auth0|bob") for _ in range(5)]
+    anns, bobs = [], []
+    for _ in range(5):  # in turns, as the first are dispatched while the last are submitted
+        anns.append(await scene.submit())
+        bobs.append(await scene.submit("auth0|bob"))
     await scene.until_sent(anns[0], anns[1], bobs[0], bobs[1])
     await scene.store.cancel(bobs[0], "auth0|bob", who="auth0|bob")
     async with asyncio.timeout(20):

@@ -3,14 +3,17 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from app.builds import errors
 from app.builds.model import Credential
-from app.builds.store import BuildStore, connect
+from app.builds.store import BuildStore, connect, keys
 from app.builds.store.answers import Claimed, Expired
 from app.contract.status import Status
+from tests.redis_process import RedisProcess
 from tests.seams.stored import (
     append,
     claim,
@@ -42,6 +45,48 @@ async def test_a_user_at_the_limit_is_passed_over_and_comes_back(store: BuildSto
     await store.cancel(first.build_id, "a", who="a")
     third = await take(store, limit=1)
     assert third and third.owner == "a"
+
+
+async def test_a_crowd_at_the_limit_holds_up_nobody(store: BuildStore, redis: RedisProcess) -> None:
+    """However many are passed over, no script looks at more than some of them."""
+    crowd = [f"user{number}" for number in range(250)]
+    for owner in crowd:
+        await submit(store, owner)
+    for _ in crowd:
+        assert await take(store, window=1000, limit=1)
+    for owner in [*crowd, "last"]:
+        await submit(store, owner)
+    async with Redis.from_url(redis.url) as admin:
+        await admin.config_resetstat()
+        taken = await take(store, window=1000, limit=1)
+        calls: dict[str, Any] = await admin.info("commandstats")
+    assert taken and taken.owner == "last"
+    assert calls["cmdstat_evalsha"]["calls"] == 3
+    assert calls["cmdstat_scard"]["calls"] == 251
+
+
+async def test_who_is_at_the_limit_is_not_looked_at_again(
+    store: BuildStore, redis: RedisProcess
+) -> None:
+    for owner in ["a", "b"] * 3:
+        await submit(store, owner)
+    for _ in range(4):
+        assert await take(store, limit=2)
+    async with Redis.from_url(redis.url) as admin:
+        await admin.config_resetstat()
+        assert await take(store, limit=2) is None
+        calls: dict[str, Any] = await admin.info("commandstats")
+    assert "cmdstat_scard" not in calls
+
+
+async def test_a_record_that_is_gone_costs_its_owner_no_turn(
+    store: BuildStore, redis: RedisProcess
+) -> None:
+    gone, following = [await submit(store) for _ in range(2)]
+    async with Redis.from_url(redis.url) as admin:
+        await admin.delete(keys.build(gone))
+    taken = await take(store, limit=1)
+    assert taken and taken.build_id == following
 
 
 async def test_the_window_bounds_what_waits_for_a_worker(store: BuildStore) -> None:

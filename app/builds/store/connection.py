@@ -18,9 +18,8 @@ from redis.exceptions import (
 )
 
 from app.builds.errors import StoreUnavailable
+from app.builds.store.pipelined import TIMEOUT
 
-#: Seconds for an answer before a call counts as failed: callers are people and workers that retry.
-_TIMEOUT: Final = 5.0
 #: Connections of one API process; followers share them, so none is held while waiting.
 _CONNECTIONS: Final = 64
 
@@ -44,9 +43,9 @@ def connect(url: str) -> "Redis":
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=_CONNECTIONS,
-        timeout=_TIMEOUT,
-        socket_timeout=_TIMEOUT,
-        socket_connect_timeout=_TIMEOUT,
+        timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )

@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from app.builds import errors
 from app.builds.model import NOTHING_KEPT, Build, Credential, Kept
@@ -13,12 +14,15 @@ from app.builds.store import keys, scripts
 from app.builds.store.answers import Claimed, Expired, Finish, Taken
 from app.builds.store.connection import answering
 from app.builds.store.labelled import labelled
+from app.builds.store.pipelined import PipelinedConnection, Word
 from app.contract.status import Status
 
 #: Bytes of specs and steps on one page of builds.
 _PAGE_BYTES: Final = 4 * 1024 * 1024
 #: Builds that a user may have queued where nobody says how many.
 _NO_LIMIT: Final = 2**53
+#: Users whose turns one look at the queue considers, to keep the script short.
+_TURNS: Final = 100
 #: Overdue builds that one run of the watch takes of each kind, to keep the script short.
 _EXPIRE_BATCH: Final = 100
 
@@ -54,13 +58,21 @@ class BuildStore:
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
+        pool: Any = redis.connection_pool  # documented, but its type says otherwise
+        self._connection = PipelinedConnection(pool)
         self._scripts = {
             name: redis.register_script(scripts.source(name)) for name in scripts.NAMES
         }
 
-    async def _run(self, name: str, *args: str | bytes | float) -> Any:  # noqa: ANN401  Lua's answer
+    async def _run(self, name: str, *args: Word) -> Any:  # noqa: ANN401  Lua's answer
+        script = self._scripts[name]
+        words = ("EVALSHA", str(script.sha), 1, keys.PREFIX, *args)
         async with answering():
-            return await self._scripts[name](keys=[keys.PREFIX], args=args)
+            try:
+                return await self._connection.call(*words)
+            except NoScriptError:
+                await self._connection.call("SCRIPT", "LOAD", str(script.script))
+                return await self._connection.call(*words)
 
     async def ping(self) -> None:
         async with answering():
@@ -72,6 +84,7 @@ class BuildStore:
             return bool(await self._redis.set(keys.used(name), b"", nx=True, px=_ms(seconds)))
 
     async def close(self) -> None:
+        await self._connection.close()
         await self._redis.aclose()
 
     # ── users' calls ──────────────────────────────────────────────────────────────────────────
@@ -244,7 +257,9 @@ class BuildStore:
 
     async def take(self, *, window: int, limit: int, hold: float) -> Taken | None:
         """The next build of the next user, now being dispatched; None when there is none."""
-        answer = await self._run("take", window, limit, _ms(hold))
+        answer = [b"more"]
+        while answer[0] == b"more":
+            answer = await self._run("take", window, limit, _ms(hold), _TURNS)
         if answer[0] != b"taken":
             return None
         return Taken(

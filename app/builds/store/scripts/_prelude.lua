@@ -22,7 +22,10 @@ local function index_key(owner, status) return P .. 'index:' .. owner .. ':' .. 
 
 local function changes_key(owner) return P .. 'changes:' .. owner end
 
-local function work() redis.call('PUBLISH', P .. 'work', '') end
+-- Dispatch may have something. Not when nobody waits for a turn: whoever comes next says so.
+local function work()
+  if redis.call('EXISTS', P .. 'turns') == 1 then redis.call('PUBLISH', P .. 'work', '') end
+end
 local function grown(id) redis.call('PUBLISH', P .. 'grown', id) end
 
 -- A record is another now, and its version says since when: the time in microseconds, or one more
@@ -50,7 +53,7 @@ local function move(id, owner, from, to)
 end
 
 -- An owner with something queued stands in the ring of turns once, behind all who stand there. One
--- who is at the limit is taken out by `take`, and offered a turn again when a build of theirs ends.
+-- who is at the limit is left out by `take`, and offered a turn again when a build of theirs ends.
 local function offer_turn(owner)
   if redis.call('ZCARD', queue_key(owner)) == 0 then
     redis.call('ZREM', P .. 'turns', owner)

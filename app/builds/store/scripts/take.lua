@@ -1,19 +1,22 @@
 -- The next build of the next user whose turn it is, marked as being dispatched.
--- window, limit per user, hold_ms (the time to get a token and send the message)
+-- window, limit per user, hold_ms (the time to get a token and send the message), most (turns that
+-- one call looks at: thousands of users who are at their limit must not hold up everything else)
 local window, limit, hold = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if redis.call('ZCARD', P .. 'dispatched') >= window then return { 'full' } end
-while true do
+for _ = 1, tonumber(ARGV[4]) do
   local owner = redis.call('ZRANGE', P .. 'turns', 0, 0)[1]
   if not owner then return { 'none' } end
   redis.call('ZREM', P .. 'turns', owner)
   local id = redis.call('ZRANGE', queue_key(owner), 0, 0)[1]
-  if id and redis.call('SCARD', active_key(owner)) < limit then
+  local active = redis.call('SCARD', active_key(owner))
+  if id and active < limit then
     redis.call('ZREM', queue_key(owner), id)
-    if redis.call('ZCARD', queue_key(owner)) > 0 then
+    local r = redis.call('HMGET', build_key(id), 'timeout', 'attempt', 'failures', 'trace')
+    if r[1] then active = active + 1 end  -- else its record is gone: there is nothing to dispatch
+    if active < limit and redis.call('ZCARD', queue_key(owner)) > 0 then
       redis.call('ZADD', P .. 'turns', redis.call('INCR', P .. 'turn'), owner)
     end
-    local r = redis.call('HMGET', build_key(id), 'timeout', 'attempt', 'failures', 'trace')
-    if r[1] then  -- else its record is gone, and there is nothing to dispatch
+    if r[1] then
       -- The number of this take fences what its dispatcher writes: a dispatcher that stalls is
       -- found by the watch, and the build may be another's by the time it goes on.
       local take = redis.call('INCR', P .. 'turn')
@@ -24,3 +27,4 @@ while true do
     end
   end
 end
+return { 'more' }
