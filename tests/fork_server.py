@@ -1,9 +1,10 @@
-"""A process that has imported Baton once, and forks the servers that tests start by the hundred.
+"""A process that starts the servers of tests, and ends with the tests together with all of them.
 
-Run as a program, this file is that process; imported, it is how tests talk to it. A forked server
-begins as the command does: with the arguments, environment, directory and output that it is given
-and nothing else open; and it ends as an interpreter does. Only what exec sets is the fork server's:
-the command line and environment that /proc shows, and the interpreter's options.
+Run as a program, this file is that process; imported, it is how tests talk to it. What it executes
+is any program. What it forks is a command of Baton's, which the fork server has imported once: it
+begins as the command does, with the arguments, environment, directory and output that it is given
+and nothing else open, and it ends as an interpreter does. Only what exec sets is the fork server's
+own: the command line and environment that /proc shows, and the interpreter's options.
 """
 
 import array
@@ -34,8 +35,8 @@ _LONGEST: Final = 1 << 17  #: bytes of a request
 _PR_SET_PDEATHSIG: Final = 1
 
 
-class ForkedProcess:
-    """A forked server, to be handled as a `subprocess.Popen` is."""
+class Process:
+    """A process that the fork server started, to be handled as a `subprocess.Popen` is."""
 
     def __init__(self, argv: Sequence[str], pid: int, pidfd: int, status: int) -> None:
         self.args = argv
@@ -87,17 +88,28 @@ class ForkServer:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
             )  # fmt: skip
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str], out: IO[bytes]) -> ForkedProcess:
+    def fork(self, argv: Sequence[str], env: Mapping[str, str], out: IO[bytes]) -> Process:
         """Start `baton api`, `baton issuer` or `baton worker`; what it prints goes to `out`."""
+        return self._start(argv, env, out, Path.cwd(), fork=True)
+
+    def execute(
+        self, argv: Sequence[str], env: Mapping[str, str], out: IO[bytes], cwd: Path | None = None
+    ) -> Process:
+        """Start any program; what it prints goes to `out`."""
+        return self._start(argv, env, out, cwd or Path.cwd(), fork=False)
+
+    def _start(
+        self, argv: Sequence[str], env: Mapping[str, str], out: IO[bytes], cwd: Path, *, fork: bool
+    ) -> Process:
         status, theirs = os.pipe()
-        request = json.dumps({"argv": argv, "env": dict(env), "cwd": str(Path.cwd())})
+        request = json.dumps({"argv": argv, "env": dict(env), "cwd": str(cwd), "fork": fork})
         try:
             with self._lock:
                 _send(self._control, request, out.fileno(), theirs)
                 pid, [pidfd] = _receive(self._control)
         finally:
             os.close(theirs)
-        return ForkedProcess(argv, pid, pidfd, status)
+        return Process(argv, pid, pidfd, status)
 
     def close(self) -> None:
         self._control.close()
@@ -106,7 +118,7 @@ class ForkServer:
 
 @functools.cache
 def fork_server() -> ForkServer:
-    """The one of this process. It ends with it, however that ends, and all that it forked too."""
+    """The one of this process. It ends with it, however that ends, and all that it started too."""
     server = ForkServer()
     atexit.register(server.close)
     return server
@@ -149,6 +161,9 @@ class _Forks:
                     return True
 
     def _fork(self, request: dict[str, Any], out: int, status: int) -> bool:
+        if request["fork"]:
+            for name in _IMPORTED:
+                import_module(name)
         # A thread would not live through the fork, and what it held would stay locked.
         assert len(list(Path("/proc/self/task").iterdir())) == 1
         parent = os.getpid()
@@ -183,15 +198,19 @@ class _Forks:
 
 
 def _become(request: dict[str, Any], out: int, parent: int) -> None:
-    """Make of this process, just forked, what exec would have made of it."""
+    """Make of this process, just forked, what it was forked for: by exec, or as exec would."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the kernel was told
         os.kill(os.getpid(), signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(out, 1)
     os.dup2(out, 2)
     os.close(out)
     os.chdir(request["cwd"])
+    if not request["fork"]:
+        for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # exec resets no ignored one
+            signal.signal(number, signal.SIG_DFL)
+        os.execve(request["argv"][0], request["argv"], request["env"])  # noqa: S606  no shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
@@ -201,8 +220,6 @@ def _become(request: dict[str, Any], out: int, parent: int) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, and what they start
-    for name in _IMPORTED:
-        import_module(name)
     if _Forks(socket.socket(fileno=int(sys.argv[1]))).run():
         runpy.run_path(sys.argv[0], run_name="__main__")
 

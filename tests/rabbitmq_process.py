@@ -11,6 +11,7 @@ from typing import Final, Self
 import amqp.exceptions
 
 from tests.certificates import Certificate
+from tests.fork_server import Process, fork_server
 from tests.needs import missing, needs
 from tests.redis_process import free_port
 from tests.waiting import wait_until
@@ -43,7 +44,7 @@ class RabbitProcess:
         """`consumer_timeout`: seconds for which it waits for an acknowledgement; its default.
         `tls`: what it shows on `tls_port`."""
         self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Process] = []
         self.port = free_port()
         self._epmd_port = free_port()
         self._dist_port = free_port()
@@ -89,11 +90,8 @@ class RabbitProcess:
                 [_program("rabbitmq-server")],
             ):
                 self._processes.append(
-                    subprocess.Popen(
-                        argv, env=self._env, cwd=self._folder, stdin=subprocess.DEVNULL,
-                        stdout=out, stderr=subprocess.STDOUT,
-                    )
-                )  # fmt: skip
+                    fork_server().execute(argv, self._env, out, cwd=self._folder)
+                )
         wait_until("rabbitmq answers", self._answers, seconds=120)
 
     def _answers(self) -> bool:

@@ -1,14 +1,15 @@
 """A real Redis server for tests: its own port and data, can be killed and started again."""
 
+import os
 import signal
 import socket
-import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import redis
 
+from tests.fork_server import Process, fork_server
 from tests.needs import redis_server
 from tests.waiting import wait_until
 
@@ -23,19 +24,18 @@ def free_port() -> int:
 class RedisProcess:
     def __init__(self, data: Path) -> None:
         self._data = data
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [
-                redis_server(), "--port", str(self.port), "--bind", "127.0.0.1",
-                "--dir", str(self._data), "--appendonly", "yes", "--save", "",
-            ],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        argv = [
+            redis_server(), "--port", str(self.port), "--bind", "127.0.0.1",
+            "--dir", str(self._data), "--appendonly", "yes", "--save", "",
+        ]  # fmt: skip
+        with Path(os.devnull).open("wb") as out:
+            self._process = fork_server().execute(argv, os.environ, out)
         wait_until("redis answers", self._answers)
 
     @property

@@ -11,7 +11,7 @@ from typing import IO, Self
 import httpx
 
 from app.contract.sealing import Seal, new_key
-from tests.fork_server import ForkedProcess, fork_server
+from tests.fork_server import Process, fork_server
 from tests.integration.dev_process import BATON
 from tests.redis_process import RedisProcess, free_port
 from tests.sign_in import user_token
@@ -42,17 +42,13 @@ class Part:
     env: dict[str, str]
     log: Path
     fork: bool = True  #: from a process that has imported it all; else executed
-    process: subprocess.Popen[bytes] | ForkedProcess | None = None
+    process: Process | None = None
     _out: IO[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
         self._out = self.log.open("ab")
-        if self.fork:
-            self.process = fork_server().start(self.argv, self.env, self._out)
-        else:
-            self.process = subprocess.Popen(
-                self.argv, env=self.env, stdout=self._out, stderr=subprocess.STDOUT
-            )
+        start = fork_server().fork if self.fork else fork_server().execute
+        self.process = start(self.argv, self.env, self._out)
 
     @property
     def pid(self) -> int:

@@ -1,26 +1,28 @@
-"""The fork server that starts the parts of stacks: what it forks is as good as executed."""
+"""The fork server that starts the parts of stacks: they are as good as executed, and none of them
+outlives the tests."""
 
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.fork_server import ForkedProcess, fork_server
+from tests.fork_server import Process, fork_server
 from tests.integration.dev_process import BATON, environment
 from tests.redis_process import free_port
 from tests.waiting import wait_until
 
-#: Is killed as soon as it has a forked issuer.
+#: Is killed as soon as it has a store, which is executed, and an issuer, which is forked.
 KILLED = f"""
 import os, pathlib, signal, sys
 from tests.integration.test_fork_server import issuer
-log = pathlib.Path(sys.argv[1])
-print(issuer(log).pid, flush=True)
+from tests.redis_process import RedisProcess
+folder = pathlib.Path(sys.argv[1])
+print(RedisProcess(folder)._process.pid, issuer(folder / "log").pid, flush=True)
 os.kill(os.getpid(), signal.{signal.SIGKILL.name})
 """
 
 
-def issuer(log: Path) -> ForkedProcess:
+def issuer(log: Path) -> Process:
     """Started, and listening."""
     port = free_port()
     settings = environment(
@@ -30,7 +32,7 @@ def issuer(log: Path) -> ForkedProcess:
         BATON_MINT_CLIENT_SECRET="a-secret-of-the-tests",
     )
     with log.open("ab") as out:
-        process = fork_server().start([BATON, "issuer"], settings, out)
+        process = fork_server().fork([BATON, "issuer"], settings, out)
     wait_until("it listens", lambda: "listening" in log.read_text(), seconds=60)
     return process
 
@@ -38,7 +40,7 @@ def issuer(log: Path) -> ForkedProcess:
 def test_it_has_the_environment_that_it_is_given_and_says_how_it_ended(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("ab") as out:
-        process = fork_server().start([BATON, "api"], {"BATON_PORT": "many"}, out)
+        process = fork_server().fork([BATON, "api"], {"BATON_PORT": "many"}, out)
     assert process.wait(60) == 2
     assert log.read_text().startswith("baton: ")
     assert "BATON_PORT" in log.read_text() and "BATON_ISSUER" in log.read_text()
@@ -54,11 +56,12 @@ def test_signals_reach_it_and_nothing_of_ours_is_open(tmp_path: Path) -> None:
         assert process.wait(30) == process.poll() == code
 
 
-def test_it_ends_with_the_tests_however_they_end(tmp_path: Path) -> None:
+def test_all_ends_with_the_tests_however_they_end(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "log")],
+        [sys.executable, "-c", KILLED, str(tmp_path)],
         env=environment(), check=False, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL
-    pid = int(done.stdout)
-    wait_until("it has ended", lambda: not Path(f"/proc/{pid}").exists())
+    started = [Path("/proc") / pid for pid in done.stdout.split()]
+    assert len(started) == 2
+    wait_until("all have ended", lambda: not any(each.exists() for each in started))
