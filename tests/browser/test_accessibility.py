@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
 from tests.browser.builds import STORY, ended, ran, submit
 from tests.browser.dashboard import DESK, PATIENCE, PHONE, Dashboard
+from tests.browser.sights import clean, good_in_every_way, themes
 from tests.stack import Stack
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def builds(stack: Stack) -> Iterator[dict[str, str]]:
-    labels = {"pr": "17", "team": "payments"}
+    labels = {"issue": "17", "area": "payments"}
     found = {
         "failed": ran(stack, *STORY, labels=labels),
         "succeeded": ran(stack, ("lint", "echo fine"), ("unit", "sleep 0.4; echo fine")),
@@ -29,76 +31,65 @@ def builds(stack: Stack) -> Iterator[dict[str, str]]:
     ended(stack, found["running"])
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def theme(request: pytest.FixtureRequest) -> str:
-    chosen: str = request.param
-    return chosen
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures of the pages go."""
+    folder = Path(os.environ.get("BATON_PICTURES", str(tmp_path))) / "pages"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(params=["desk", "phone"])
-def ann(
-    browser: Browser, stack: Stack, theme: str, request: pytest.FixtureRequest
-) -> Iterator[Dashboard]:
-    size = PHONE if request.param == "phone" else DESK
-    options = {"color_scheme": theme, "viewport": size, "has_touch": size is PHONE}
+def arriving(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> Iterator[Dashboard]:
+    """Ann, who has just signed in, on a desk and on a phone."""
+    phone = request.param == "phone"
+    options = {"viewport": PHONE if phone else DESK, "has_touch": phone}
     with Dashboard(browser, stack, options) as dashboard:
         yield dashboard.sign_in()
 
 
-def clean(dashboard: Dashboard) -> None:
-    found = Axe().run(dashboard.page, options={"resultTypes": ["violations", "passes"]})
-    assert not found.response["violations"], found.generate_report()
-    assert len(found.response["passes"]) > 10, "axe saw nothing"
+def test_the_list_is_accessible(ann: Dashboard, builds: dict[str, str], pictures: Path) -> None:
+    assert builds
+    ann.see(ann.page.locator(".build-row").nth(2))
+    good_in_every_way(ann.page, "builds", pictures)
 
 
-def no_sideways_scrolling(dashboard: Dashboard) -> None:
-    wide = dashboard.page.evaluate(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    )
-    assert wide <= 0
-
-
-def test_every_page_is_accessible(
-    ann: Dashboard, builds: dict[str, str], theme: str, tmp_path: Path
+@pytest.mark.parametrize("status", ["failed", "succeeded", "running"])
+def test_a_build_is_accessible(
+    status: str, ann: Dashboard, builds: dict[str, str], pictures: Path
 ) -> None:
-    page = ann.page
-    pictures = Path(os.environ.get("BATON_PICTURES", str(tmp_path))) / "pages"
-    pictures.mkdir(parents=True, exist_ok=True)
-    size = "phone" if page.viewport_size == PHONE else "desk"
+    ann.go(f"/builds/{builds[status]}")
+    ann.see(ann.badge, status.capitalize())
+    ann.see(ann.log_facts, "lines")
+    good_in_every_way(ann.page, status, pictures)
 
-    def look(name: str) -> None:
-        clean(ann)
-        no_sideways_scrolling(ann)
-        page.screenshot(path=pictures / f"{name}-{size}-{theme}.png")
 
-    ann.see(page.locator(".build-row").first)
-    look("builds")
-    for status, build_id in builds.items():
-        ann.go(f"/builds/{build_id}")
-        ann.see(ann.badge, status.capitalize())
-        ann.see(ann.log_facts, "lines")
-        look(status)
-    ann.go("/new")
+def test_a_new_build_is_accessible(ann: Dashboard, pictures: Path) -> None:
+    page = ann.go("/new").page
     ann.see(page.get_by_role("heading", name="New build"))
-    look("new")
+    good_in_every_way(page, "new", pictures)
     page.get_by_label("Git repository").fill("not a url")
     page.get_by_role("button", name="Start the build").click()
     ann.see(page.locator(".wrong").first)
-    look("new-refused")
+    good_in_every_way(page, "new-refused", pictures)
     page.get_by_role("button", name="JSON").click()
     ann.see(page.get_by_label("Spec, as JSON"))
-    look("json")
+    good_in_every_way(page, "json", pictures)
     page.locator("h1").click()
     page.keyboard.press("?")
     ann.see(page.get_by_role("dialog", name="Keyboard shortcuts"))
-    look("keys")
+    good_in_every_way(page, "keys", pictures)
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Sign out").click()
-    ann.see(page.get_by_role("button", name="Sign in"))
-    look("sign-in")
 
 
-def test_the_keyboard_is_enough(ann: Dashboard, builds: dict[str, str]) -> None:
+def test_the_way_in_is_accessible(ann: Dashboard, pictures: Path) -> None:
+    ann.page.get_by_role("button", name="Sign out").click()
+    ann.see(ann.page.get_by_role("button", name="Sign in"))
+    good_in_every_way(ann.page, "sign-in", pictures)
+
+
+def test_the_keyboard_is_enough(arriving: Dashboard, builds: dict[str, str]) -> None:
+    ann = arriving
     page = ann.page
     ann.see(page.locator(".build-row").first)
     page.keyboard.press("Tab")
@@ -124,7 +115,6 @@ def test_the_keyboard_is_enough(ann: Dashboard, builds: dict[str, str]) -> None:
     expect(page).not_to_have_url(f"#/builds/{builds['failed']}", timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("ann", ["desk"], indirect=True)
 def test_single_keys_can_be_turned_off(ann: Dashboard) -> None:
     """WCAG 2.2, 2.1.4: a spoken word is many keys."""
     page = ann.page
@@ -142,7 +132,6 @@ def test_single_keys_can_be_turned_off(ann: Dashboard) -> None:
     ann.see(page.get_by_role("heading", name="New build"))
 
 
-@pytest.mark.parametrize("ann", ["desk"], indirect=True)
 def test_a_system_with_colours_and_a_pace_of_its_own_is_heeded(
     ann: Dashboard, builds: dict[str, str]
 ) -> None:
@@ -150,7 +139,8 @@ def test_a_system_with_colours_and_a_pace_of_its_own_is_heeded(
     page.emulate_media(forced_colors="active", reduced_motion="reduce")
     ann.go(f"/builds/{builds['running']}")
     ann.see(ann.badge, "Running")
-    clean(ann)
+    for _ in themes(page):
+        clean(page)
     moving = page.evaluate(
         "document.getAnimations().filter((a) => a.playState === 'running').length"
     )
@@ -161,18 +151,19 @@ def test_a_system_with_colours_and_a_pace_of_its_own_is_heeded(
     assert chosen == "none"  # else nothing would tell that it is pressed
 
 
-@pytest.mark.parametrize("ann", ["desk"], indirect=True)
 def test_paper_shows_the_build_and_no_tools(ann: Dashboard, builds: dict[str, str]) -> None:
     ann.go(f"/builds/{builds['failed']}")
     ann.see(ann.log.get_by_text("1 failed, 37 passed"))
     ann.page.emulate_media(media="print")
-    expect(ann.badge).to_be_visible()
-    expect(ann.log.get_by_text("1 failed, 37 passed")).to_be_visible()
-    for name in ("Retry", "Raw", "Sign out"):
-        expect(ann.page.get_by_role("button", name=name)).to_have_count(0)
+    for _ in themes(ann.page):
+        expect(ann.badge).to_be_visible()
+        expect(ann.log.get_by_text("1 failed, 37 passed")).to_be_visible()
+        for name in ("Retry", "Raw", "Sign out"):
+            expect(ann.page.get_by_role("button", name=name)).to_have_count(0)
 
 
-def test_nothing_jumps_while_a_build_opens(ann: Dashboard, builds: dict[str, str]) -> None:
+def test_nothing_jumps_while_a_build_opens(arriving: Dashboard, builds: dict[str, str]) -> None:
+    ann = arriving
     ann.go(f"/builds/{builds['failed']}")
     ann.see(ann.log_facts, "lines")
     ann.see(ann.log.locator(".row").first)

@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.builds import build, ended, ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
 from tests.stack import Stack
+
+pytestmark = pytest.mark.slow
 
 
 def test_builds_are_found_by_status_and_by_label(ann: Dashboard, stack: Stack) -> None:

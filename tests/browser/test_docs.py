@@ -1,39 +1,25 @@
 """`/docs`: the page that describes the API, in both themes, on a desk and on a phone."""
 
 import re
-from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.browser.dashboard import DESK, PHONE, Dashboard
-from tests.browser.test_accessibility import clean, no_sideways_scrolling
+from tests.browser.dashboard import Dashboard
+from tests.browser.sights import clean, fits, sights
 from tests.stack import Stack
 
-
-@pytest.fixture(params=["light", "dark"])
-def theme(request: pytest.FixtureRequest) -> str:
-    chosen: str = request.param
-    return chosen
+pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["desk", "phone"])
-def reader(
-    browser: Browser, stack: Stack, theme: str, request: pytest.FixtureRequest
-) -> Iterator[Dashboard]:
-    """Somebody who reads it; what is asked of another host, or complained about, fails the test."""
-    size = PHONE if request.param == "phone" else DESK
-    options = {"color_scheme": theme, "viewport": size, "java_script_enabled": True}
-    with Dashboard(browser, stack, options) as dashboard:
-        dashboard.page.goto(f"{stack.api_url}/docs")
-        yield dashboard
-
-
-def test_it_is_readable_by_everyone_and_everywhere(reader: Dashboard) -> None:
-    expect(reader.page.get_by_role("heading", name="Baton API", exact=True)).to_be_visible()
-    clean(reader)
-    no_sideways_scrolling(reader)
+def test_it_is_readable_by_everyone_and_everywhere(dashboard: Dashboard, stack: Stack) -> None:
+    page = dashboard.page
+    page.goto(f"{stack.api_url}/docs")
+    expect(page.get_by_role("heading", name="Baton API", exact=True)).to_be_visible()
+    for _ in sights(page):
+        clean(page)
+        fits(page)
 
 
 def test_every_call_and_every_schema_of_the_document_is_there(

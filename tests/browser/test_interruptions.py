@@ -4,11 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.browser.builds import build, ended, ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
 from tests.stack import Stack
+
+pytestmark = pytest.mark.slow
 
 _TALK = "for i in $(seq {}); do echo tick $i; sleep 0.1; done"
 
@@ -40,20 +43,20 @@ def test_a_reload_in_the_middle_shows_everything_printed_so_far_and_goes_on(
 
 
 def test_an_api_restart_in_the_middle_of_a_stream_loses_nothing(
-    browser: Browser, tmp_path: Path
+    ann: Dashboard, stack: Stack
 ) -> None:
-    with Stack(tmp_path) as stack, Dashboard(browser, stack) as ann:
-        stack.worker()
-        build_id = submit(stack, ("talk", _TALK.format(110)))
-        ann.sign_in(f"/builds/{build_id}")
-        ann.see(ann.log.get_by_text("tick 20", exact=True))
-        stack.api.stop()
+    build_id = submit(stack, ("talk", _TALK.format(110)))
+    ann.go(f"/builds/{build_id}")
+    ann.see(ann.log.get_by_text("tick 20", exact=True))
+    stack.api.stop()
+    try:
         ann.see(ann.page.locator(".log-trouble"), "trying again")
+    finally:
         stack.start_api()
-        ended(stack, build_id)
-        ann.see(ann.badge, "Succeeded")
-        expect(ann.page.locator(".log-trouble")).to_be_hidden()
-        lines(ann, 110)
+    ended(stack, build_id)
+    ann.see(ann.badge, "Succeeded")
+    expect(ann.page.locator(".log-trouble")).to_be_hidden()
+    lines(ann, 110)
 
 
 def test_a_stream_of_events_goes_on_where_it_ended_and_ends_with_its_build(

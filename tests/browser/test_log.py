@@ -2,12 +2,16 @@
 
 import re
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.builds import STORY, ended, ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
+from tests.browser.sights import themes
 from tests.stack import Stack
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_log_looks_as_in_a_terminal(ann: Dashboard, stack: Stack) -> None:
@@ -38,8 +42,7 @@ def test_whatever_colours_a_build_names_can_be_read(ann: Dashboard, stack: Stack
     script = f'for i in $(seq 0 255); do printf "{each}"; done'
     ann.go(f"/builds/{ran(stack, ('colours', script))}")
     ann.see(ann.badge, "Succeeded")
-    for theme in ("light", "dark"):
-        ann.page.emulate_media(color_scheme=theme)
+    for _ in themes(ann.page):
         for place in ("Home", "End"):
             ann.log.press(place)
             found = Axe().run(ann.page, ".log", options={"runOnly": ["color-contrast"]})
@@ -219,9 +222,10 @@ def test_a_hundred_thousand_lines_scroll(ann: Dashboard, stack: Stack) -> None:
     ann.see(ann.line(77_778), "line 77777 of")
 
 
-def test_a_hundred_megabytes_open_without_freezing(ann: Dashboard, stack: Stack) -> None:
+def test_a_hundred_megabytes_open_without_freezing(dashboard: Dashboard, stack: Stack) -> None:
     script = "yes \"$(printf '\\033[36m%073d\\033[0m' 7)\" | head -c 100000000; echo; echo the end"
     build_id = ran(stack, ("flood", script))
+    ann = dashboard.sign_in()  # in a page that holds nothing else
     ann.page.evaluate("watched.longest = 0")
     ann.go(f"/builds/{build_id}")
     ann.see(ann.badge, "Succeeded")

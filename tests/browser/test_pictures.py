@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.builds import STORY, ended, ran, submit
@@ -10,6 +11,8 @@ from tests.browser.dashboard import Dashboard
 from tests.git_server import GitServer
 from tests.repository import Repository
 from tests.stack import Stack
+
+pytestmark = pytest.mark.slow
 
 _COMPILE = r"""
 for i in $(seq 400); do

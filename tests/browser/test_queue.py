@@ -1,17 +1,27 @@
 """A build that waits says where it stands and why."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.builds import ended, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
 from tests.stack import Stack
 
+pytestmark = pytest.mark.slow
 
-def test_a_queued_build_says_why_it_waits(browser: Browser, tmp_path: Path) -> None:
-    settings = {"BATON_USER_CONCURRENCY": "1"}
-    with Stack(tmp_path, **settings) as stack, Dashboard(browser, stack) as ann:
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that lets each user have one build under way, without a worker yet."""
+    with Stack(tmp_path_factory.mktemp("stack"), BATON_USER_CONCURRENCY="1") as stack:
+        yield stack
+
+
+def test_a_queued_build_says_why_it_waits(browser: Browser, narrow: Stack) -> None:
+    stack = narrow
+    with Dashboard(browser, stack) as ann:
         first = submit(stack, ("first", "echo begun; sleep 6"))
         second = submit(stack, ("second", "true"))
         third = submit(stack, ("third", "true"))
@@ -31,8 +41,9 @@ def test_a_queued_build_says_why_it_waits(browser: Browser, tmp_path: Path) -> N
         ann.see(ann.badge, "Succeeded")
 
 
-def test_a_queued_build_says_that_the_provider_is_away(browser: Browser, tmp_path: Path) -> None:
-    with Stack(tmp_path) as stack, Dashboard(browser, stack) as ann:
+def test_a_queued_build_says_that_the_provider_is_away(browser: Browser, narrow: Stack) -> None:
+    stack = narrow
+    with Dashboard(browser, stack) as ann:
         ann.sign_in()
         stack.token()
         stack.issuer.stop()

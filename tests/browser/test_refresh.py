@@ -3,10 +3,13 @@
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import pytest
 from playwright.sync_api import Browser, Request, Response, expect
 
 from tests.browser.dashboard import PATIENCE, Dashboard
 from tests.stack import SCOPE, Stack
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_dashboard_with_a_refresh_token_stays_signed_in(browser: Browser, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from tests.browser.dashboard import PATIENCE, Dashboard
 from tests.sign_in import user_token
 from tests.stack import AUDIENCE, SCOPE, Stack
 
+pytestmark = pytest.mark.slow
+
 _STORED = """async () => JSON.stringify([
   {...localStorage}, {...sessionStorage}, document.cookie,
   await caches.keys(), await indexedDB.databases(),

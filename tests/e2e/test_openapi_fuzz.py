@@ -11,6 +11,8 @@ from tests.authority import Authority
 from tests.e2e.scene import QUIET, Scene
 from tests.stack import Stack
 
+pytestmark = pytest.mark.slow
+
 HOOKS = Path(__file__).with_name("openapi_hooks.py")
 
 #: Beside 2xx: what a good request may hear because of the build that it is about.

@@ -8,6 +8,8 @@ from chaos.soak import soak
 from chaos.storm import storm
 from chaos.verdicts import table
 
+pytestmark = pytest.mark.slow
+
 SEED = 2026
 
 

@@ -29,11 +29,13 @@ def compiler(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_dashboard_is_what_its_comments_say() -> None:
     done = compiler("--project", str(CONFIG))
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_the_check_sees_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "wrong.js").write_text(
         f'/** @param {{import("{SCRIPTS}/build.js").Build}} build */\n'

@@ -17,6 +17,8 @@ from tests.signed_in import Home, api_of, provider
 from tests.stack import Stack
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 LIFETIME = 6  #: seconds of an access token
 
 

@@ -16,6 +16,8 @@ from tests.signed_in import SCOPE, Home, api_of, provider
 from tests.stack import Stack
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[OidcProvider]:

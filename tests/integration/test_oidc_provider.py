@@ -33,6 +33,8 @@ from tests.oidc_provider import (
 )
 from tests.relying import POST, REQUEST, relying
 
+pytestmark = pytest.mark.slow
+
 BASIC = ClientSecretBasic(client_id=CLIENT, client_secret=SECRET)
 RSA, EC = AssertionKey(SigningKey.generate("RS256")), AssertionKey(SigningKey.generate("ES256"))
 

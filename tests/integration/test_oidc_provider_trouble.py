@@ -13,6 +13,8 @@ from app.tokens.minting.client_authentication import ClientSecretPost
 from tests.oidc_provider import CLIENT, SECRET, OidcProvider
 from tests.relying import POST, REQUEST, relying
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def provider() -> Iterator[OidcProvider]:

@@ -148,7 +148,7 @@ CLAIMS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(CLAIMS, st.booleans(), st.booleans())
 async def test_no_token_opens_both_doors(
     changes: dict[str, Any], one_audience: bool, rfc_9068: bool

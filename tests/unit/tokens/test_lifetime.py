@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, example, given, settings, strategies as st
+from hypothesis import assume, example, given, strategies as st
 from pydantic import ValidationError
 
 from app.contract.spec import MAX_TIMEOUT, BuildSpec
@@ -112,7 +112,6 @@ ISSUER = "https://api.example.com/"
 AUDIENCE = "https://builds.example.com/"
 
 
-@settings(deadline=None)
 @given(TIMINGS, TIMEOUTS, st.floats(1_600_000_000, 4_000_000_000))
 @example(
     Timing(queue_ttl=1.0000000005, kill_grace=0, report_window=0, leeway=0), 1, 1_700_000_000.0
