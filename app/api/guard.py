@@ -1,9 +1,11 @@
 """Who is calling: the access token of a request, and what it allows here."""
 
+from typing import Final
+
 from starlette.requests import Request
 
 from app.api.limits import Limits
-from app.api.problems import ApiError, scheme_of
+from app.api.problems import ApiError
 from app.builds.model import Credential
 from app.contract import dpop
 from app.contract.problems import Code
@@ -12,6 +14,12 @@ from app.tokens.dpop import Proof, ProofChecker
 from app.tokens.errors import KeysUnavailable, TokenError
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.verifier import Verifier
+
+#: Where a request keeps the token that its guard has read.
+_TOKEN: Final = "baton.token"  # noqa: S105
+
+#: RFC 9110 §11.1: schemes are compared without case.
+_SCHEMES: Final = {"bearer": "Bearer", dpop.SCHEME.lower(): dpop.SCHEME}
 
 
 class Guard:
@@ -68,6 +76,7 @@ class Guard:
     def _presented(self, request: Request) -> tuple[str, Proof | None]:
         """The token, and its sender's proof of holding a key."""
         scheme, token = _token(request)
+        request.scope[_TOKEN] = token
         if scheme != dpop.SCHEME:
             return token, None
         proofs = request.headers.getlist(dpop.HEADER)
@@ -79,7 +88,8 @@ class Guard:
 
 def token_of(request: Request) -> str:
     """The access token of a request that a guard let in."""
-    return _token(request)[1]
+    token: str = request.scope[_TOKEN]
+    return token
 
 
 def require(principal: UserPrincipal, scopes: frozenset[str], detail: str) -> None:
@@ -101,9 +111,10 @@ def _token(request: Request) -> tuple[str, str]:
     if len(headers) > 1 or in_query:
         raise ApiError(Code.INVALID_REQUEST, "send the token once, in one Authorization header")
     scheme, _, token = headers[0].partition(" ")
-    if scheme.lower() not in {"bearer", dpop.SCHEME.lower()}:
+    known = _SCHEMES.get(scheme.lower())
+    if known is None:
         raise ApiError(Code.MISSING_TOKEN, "send an access token: Authorization: Bearer <token>")
     token = token.strip(" ")
     if not token or " " in token:
         raise ApiError(Code.INVALID_REQUEST, "the Authorization header holds no single token")
-    return scheme_of(request), token
+    return known, token

@@ -76,6 +76,8 @@ class Metrics:
         self._requests = self._count(
             "baton_http_requests", "Requests that were answered", ["method", "route", "status"]
         )
+        self._answers: dict[tuple[str, str, str], Counter] = {}
+        self._times: dict[tuple[str, str, str], Histogram] = {}
         self._streams = Gauge(
             "baton_streams_open", "Logs and events that are being followed", registry=self._own
         )
@@ -133,10 +135,17 @@ class Metrics:
     def answered(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
         """A request to the path template `route` got its answer; '' where there is no such path,
         and then no time either."""
-        known = method if method in _METHODS else "other"
-        self._requests.labels(known, route, str(status)).inc()
-        if seconds is not None:
-            self._request_seconds.labels(known, route).observe(seconds)
+        series = (method if method in _METHODS else "other", route, str(status))
+        answers = self._answers.get(series)
+        if answers is None:  # looking a series up costs more than counting in it
+            answers = self._answers[series] = self._requests.labels(*series)
+        answers.inc()
+        if seconds is None:
+            return
+        times = self._times.get(series)
+        if times is None:
+            times = self._times[series] = self._request_seconds.labels(*series[:2])
+        times.observe(seconds)
 
     async def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -107,12 +107,13 @@ class Dispatcher:
             taken = await self._take()
             if taken is None:
                 slots.release()
+            else:
+                task = asyncio.create_task(self._dispatch(taken))
+                running.add(task)
+                task.add_done_callback(done)
+            if taken is None or not taken.more:
                 await asyncio.sleep(_BREATH)
                 await self._work.wait(_IDLE)
-                continue
-            task = asyncio.create_task(self._dispatch(taken))
-            running.add(task)
-            task.add_done_callback(done)
 
     async def _pause(self) -> None:
         """After failures of the provider or the broker: not every build has to find out anew."""

@@ -64,6 +64,17 @@ async def test_a_refusal_is_that_of_one_call(connection: PipelinedConnection) ->
     assert isinstance(answers[1], ResponseError)
 
 
+async def test_several_commands_are_one_round_trip(
+    connection: PipelinedConnection, admin: Redis
+) -> None:
+    assert await connection.calls(("SET", "a", 1), ("GET", "a")) == [b"OK", b"1"]
+    before = (await admin.info("stats"))["total_reads_processed"]
+    await connection.calls(("GET", "a"), ("STRLEN", "a"), ("EXISTS", "a"))
+    assert (await admin.info("stats"))["total_reads_processed"] == before + 2  # this question, too
+    with pytest.raises(ResponseError):
+        await connection.calls(("GET", "a"), ("HGET", "a", "b"), ("LPOP", "a"))
+
+
 async def test_who_goes_away_leaves_the_others_their_answers(
     connection: PipelinedConnection,
 ) -> None:

@@ -15,6 +15,7 @@ from app.builds.store.answers import Claimed, Expired
 from app.contract.status import Status
 from tests.redis_process import RedisProcess
 from tests.seams.stored import (
+    IDS,
     append,
     claim,
     dispatch,
@@ -87,6 +88,23 @@ async def test_a_record_that_is_gone_costs_its_owner_no_turn(
         await admin.delete(keys.build(gone))
     taken = await take(store, limit=1)
     assert taken and taken.build_id == following
+
+
+async def test_a_take_says_whether_others_wait_for_their_turn(store: BuildStore) -> None:
+    for owner in ["a", "a", "b"]:
+        await submit(store, owner)
+    taken = [await take(store, limit=1) for _ in range(2)]
+    assert [each.more for each in taken if each] == [True, False]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_a_record_is_the_same_in_either_protocol(redis: RedisProcess, protocol: int) -> None:
+    store = BuildStore(connect(f"{redis.url}?protocol={protocol}"))
+    build_id = await submit(store, labels={"pr": "17"})
+    assert (await store.get(build_id)).view.status is Status.QUEUED
+    with pytest.raises(errors.NotFound):
+        await store.get(IDS.new())
+    await store.close()
 
 
 async def test_the_window_bounds_what_waits_for_a_worker(store: BuildStore) -> None:

@@ -16,6 +16,7 @@ class Taken:
     take: int  #: which take this is: what its dispatcher writes holds only until the next one
     failures: int  #: how often in a row it could not be dispatched
     trace: str = ""  #: what its submission is part of, as `app.contract.tracing` writes it
+    more: bool = True  #: whether somebody stands behind its owner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ gives each call a connection of its own and waits for three things in turn.
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 from hiredis import pack_command
@@ -32,11 +33,17 @@ class PipelinedConnection:
     async def call(self, *words: Word) -> Any:  # noqa: ANN401  Redis' answer
         """One command. Raises `TimeoutError`, `redis.exceptions.ConnectionError` or what Redis
         says; one that was not answered may have been carried out all the same."""
+        [answer] = await self.calls(words)
+        return answer
+
+    async def calls(self, *commands: Sequence[Word]) -> list[Any]:
+        """Several commands in one round trip, which others may come between. Raises what `call`
+        raises, for the first that fails."""
         connection = None
         try:
             async with asyncio.timeout(TIMEOUT):
                 connection = self._usable() or await self._connect()
-                return await connection.ask(words)
+                return await asyncio.gather(*(connection.ask(words) for words in commands))
         except TimeoutError:
             if connection is not None:  # the answers to those behind it would be late, too
                 connection.close("an answer took too long")
@@ -73,9 +80,9 @@ class _Open:
         self.broken = False
         self._running = asyncio.create_task(self._run(), name="store")
 
-    def ask(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
+    def ask(self, words: Sequence[Word]) -> asyncio.Future[Any]:
         """What will be the answer. Who stops waiting for it disturbs nobody."""
-        packed = pack_command(words)  # type: ignore[arg-type]  # of one word, it says
+        packed = pack_command(tuple(words))  # type: ignore[arg-type]  # of one word, it says
         answer = asyncio.get_running_loop().create_future()
         self._unsent.append(packed)
         self._waiting.append(answer)

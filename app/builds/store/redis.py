@@ -149,10 +149,11 @@ class BuildStore:
     async def get(self, build_id: str) -> Build:
         """Raises `NotFound`."""
         async with answering():
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hgetall(keys.build(build_id))
-            pipe.strlen(keys.log(build_id))
-            record, length = await pipe.execute()
+            record, length = await self._connection.calls(
+                ("HGETALL", keys.build(build_id)), ("STRLEN", keys.log(build_id))
+            )
+        if isinstance(record, list):  # RESP2 has no dictionaries
+            record = dict(zip(record[::2], record[1::2], strict=True))
         return self._build(record, length)
 
     @staticmethod
@@ -270,6 +271,7 @@ class BuildStore:
             take=int(answer[5]),
             failures=int(answer[6]),
             trace=answer[7].decode(),
+            more=bool(answer[8]),
         )
 
     async def sent(self, taken: Taken, *, token_id: str, facts_json: str, queue_ttl: float) -> bool:

@@ -23,7 +23,8 @@ for _ = 1, tonumber(ARGV[4]) do
       redis.call('SADD', active_key(owner), id)
       redis.call('ZADD', P .. 'dispatched', now_ms() + hold, id)
       redis.call('HSET', build_key(id), 'phase', 'minting', 'take', take)
-      return { 'taken', id, owner, r[1], r[2] or '0', take, r[3] or '0', r[4] or '' }
+      return { 'taken', id, owner, r[1], r[2] or '0', take, r[3] or '0', r[4] or '',
+        redis.call('EXISTS', P .. 'turns') }
     end
   end
 end
