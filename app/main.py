@@ -33,6 +33,7 @@ from app.builds.changes import Changes
 from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
 from app.builds.feeds import Feeds
 from app.builds.log import LogReader
+from app.builds.orders import Orders
 from app.builds.queue import BuildQueue, CeleryQueue
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, KeptStore, WaitReader, connect
@@ -189,7 +190,7 @@ async def _lifespan(
         waiting = Waiting(WaitReader(redis), _wait_rules(settings))
         limits = _limits(settings, redis)
         app.state.parts = _parts(
-            settings, problems, store, feeds, queue, tokens, waiting, limits, metrics
+            settings, problems, store, changes, feeds, queue, tokens, waiting, limits, metrics
         )
         background = [
             asyncio.create_task(_keep_running(run), name=name)
@@ -215,6 +216,7 @@ def _parts(
     settings: Settings,
     problems: Problems,
     store: BuildStore,
+    changes: Changes,
     feeds: Feeds,
     queue: BuildQueue,
     tokens: Tokens,
@@ -238,9 +240,11 @@ def _parts(
         if not await tokens.keys.ready():
             raise ConnectionError(f"no keys from {settings.keys_url}")
 
+    service = BuildService(store=store, logs=LogReader(store), rules=rules)
     return Parts(
-        service=BuildService(store=store, logs=LogReader(store), rules=rules),
+        service=service,
         feeds=feeds,
+        orders=Orders(service, changes, lease=settings.lease),
         waiting=waiting,
         guard=Guard(
             tokens.verifier,

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from app.contract import prefer
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code
 
 BUILD, TOKEN, LEASE = "bld_01TEST", "header.payload.signature", "lease-1"
@@ -51,6 +52,10 @@ class Double:
     nonces: list[str] = field(default_factory=list)
     progress: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] | None = None
+    holds: bool = False  #: heartbeats, where they prefer it; an older API does not
+    ending: bool = False  #: answers those that it holds, as a process that is told to end
+    held: int = 0  #: heartbeats that are waiting now
+    prefers: list[str | None] = field(default_factory=list)  #: of each heartbeat
 
     def app(self) -> Starlette:
         methods = ["GET", "POST", "PUT", "PATCH"]
@@ -63,7 +68,24 @@ class Double:
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         behaviour = self.misbehave.popleft() if self.misbehave else self.always
         refused = await behaviour(self, request, body) if behaviour else None
+        if not refused and request.url.path.endswith("/heartbeat"):
+            return await self.heartbeat(request.headers.get(prefer.PREFER))
         return refused or self.well(request, body)
+
+    async def heartbeat(self, preference: str | None) -> Response:
+        self.prefers.append(preference)
+        seconds = prefer.seconds(preference or "") if self.holds else 0
+        end = time.monotonic() + seconds
+        self.held += 1
+        while time.monotonic() < end and not (self.cancel or self.ending or self.result):
+            await asyncio.sleep(0.01)
+        self.held -= 1
+        if self.result:
+            return problem(Code.BUILD_FINAL, 410)
+        said = answer(self.directive())
+        if seconds:
+            said.headers[prefer.PREFERENCE_APPLIED] = prefer.written(seconds)
+        return said
 
     def well(self, request: Request, body: bytes) -> Response:
         match request.method, request.url.path.rpartition("/")[2]:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from app.contract import dpop, paths, tracing
+from app.contract import dpop, paths, prefer, tracing
 from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.runs import (
     LEASE_HEADER,
@@ -37,6 +37,7 @@ M = TypeVar("M", bound=Message)
 
 _CONNECT_TIMEOUT: Final = 5.0  #: seconds
 _ANSWER_TIMEOUT: Final = 15.0  #: between two pieces of an answer
+_HELD_LATE: Final = 5.0  #: for an answer that was held, after its time; a third of a lease is left
 _WHOLE_ANSWER: Final = 30.0  #: seconds for all of them, however slowly they drip
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
@@ -150,10 +151,23 @@ class RunApi:
         self._lease = {LEASE_HEADER: claim.lease_id}
         return claim
 
-    def renew(self, progress: Progress | None) -> Directive:
-        """A heartbeat, or with `progress` the steps so far; once. Raises `Noise`."""
-        if progress is None:
-            return self._once("POST", paths.HEARTBEAT, Directive, traced=False)
+    def renew(self, wait: int = 0) -> tuple[Directive, int]:
+        """A heartbeat, once; the API may hold it for `wait` seconds, until it has an order.
+
+        Returns what it said, and for how many seconds it would have waited. Raises `Noise`.
+        """
+        directive, headers = self._answered(
+            "POST",
+            paths.HEARTBEAT,
+            Directive,
+            headers={prefer.PREFER: prefer.written(wait)} if wait else {},
+            patience=wait + _HELD_LATE if wait else _ANSWER_TIMEOUT,
+            traced=False,
+        )
+        return directive, prefer.seconds(headers.get(prefer.PREFERENCE_APPLIED, ""))
+
+    def tell(self, progress: Progress) -> Directive:
+        """The steps so far, once. Raises `Noise`."""
         return self._once(
             "PUT",
             paths.BUILD,
@@ -221,6 +235,23 @@ class RunApi:
         traced: bool = True,
     ) -> M:
         """Once. Without `traced`, the API makes no span of it: there are too many such calls."""
+        said, _ = self._answered(
+            method, path, model, content=content, headers=headers, traced=traced
+        )
+        return said
+
+    def _answered(
+        self,
+        method: str,
+        path: str,
+        model: type[M],
+        *,
+        content: bytes = b"",
+        headers: dict[str, str] | None = None,
+        patience: float = _ANSWER_TIMEOUT,
+        traced: bool,
+    ) -> tuple[M, httpx.Headers]:
+        """The same with the answer's headers; it is waited for `patience` seconds at a time."""
         try:
             with self._http.stream(
                 method,
@@ -232,6 +263,7 @@ class RunApi:
                     **self._lease,
                     **(headers or {}),
                 },
+                timeout=httpx.Timeout(patience, connect=_CONNECT_TIMEOUT),
             ) as answer:
                 body = _read(answer)
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
@@ -245,7 +277,7 @@ class RunApi:
             self._distrusted_since = None
             raise
         self._distrusted_since = None
-        return said
+        return said, answer.headers
 
     def _borne_with(self, error: InvalidToken) -> Noise:
         """The same as noise, as long as keys may be changing. Raises `error` after that."""

@@ -3,11 +3,13 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from app.contract.log_context import here
-from app.contract.runs import Directive, Progress
+from app.contract.runs import HEARTBEATS, Directive, Progress
 from worker.api_client import Noise, RunApi
 from worker.errors import LeaseLost
 
@@ -41,9 +43,10 @@ class Orders:
 
 
 class Heartbeat:
-    """Renews the lease from a thread of its own, with the steps so far when they changed.
+    """Renews the lease, hears orders, and tells the steps when they have changed.
 
-    Noise never ends a build: the heartbeat goes on trying, and the API decides who holds it.
+    The API holds heartbeats while it has nothing to say, so the steps go from a thread of their
+    own. Noise never ends a build: both go on trying, and the API decides who holds it.
     """
 
     def __init__(
@@ -56,45 +59,65 @@ class Heartbeat:
     ) -> None:
         self._api = api
         self._orders = orders
-        self._interval = lease_seconds / 3
+        self._interval = lease_seconds / HEARTBEATS
         self._progress = progress
+        self._stopped = threading.Event()
         self._changed = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=here(self._run), name="heartbeat", daemon=True)
+        self._changed.set()
 
     def start(self) -> None:
-        self._thread.start()
+        for name, call in {"heartbeat": self._renew, "progress": self._tell}.items():
+            run = partial(self._keep_calling, call)
+            threading.Thread(target=here(run), name=name, daemon=True).start()
 
     def tell(self) -> None:
         """The steps have changed: say so soon."""
         self._changed.set()
 
     def stop(self) -> None:
-        self._stopped = True
+        """Make no more calls. One that is held now is not waited for: the API answers it as soon as
+        the build is not this worker's any more."""
+        self._stopped.set()
         self._changed.set()
-        self._thread.join()
 
-    def _run(self) -> None:
-        wait = 0.0
-        changed = True
-        while True:
-            if self._changed.wait(wait):
-                changed = True
-                self._changed.clear()
-            if self._stopped or self._orders.lost:
-                return
+    def _keep_calling(self, call: Callable[[], float]) -> None:
+        """`call` returns how many seconds to wait before the next one."""
+        pause = 0.0
+        while not (self._stopped.wait(pause) or self._orders.lost):
             try:
-                self._orders.heard(self._api.renew(self._progress() if changed else None))
+                pause = call()
             except Noise as noise:
-                log.warning("the heartbeat waits: %s", noise)
-                wait = min(self._interval, max(_PAUSE, noise.retry_after))
+                if not self._stopped.is_set():
+                    log.warning("the heartbeat waits: %s", noise)
+                pause = min(self._interval, max(_PAUSE, noise.retry_after))
             except LeaseLost as error:
                 self._orders.lose(error)
-                return
             except Exception:
                 # A door: a surprise here must not end in a build that runs without its lease.
                 log.exception("a heartbeat failed")
-                wait = min(self._interval, _PAUSE)
-            else:
-                changed = False
-                wait = self._interval * random.uniform(0.8, 1.0)  # noqa: S311  jitter
+                pause = min(self._interval, _PAUSE)
+
+    def _renew(self) -> float:
+        pace = self._interval * random.uniform(0.8, 1.0)  # noqa: S311  jitter
+        begun = time.monotonic()
+        # There is no order after the order to end.
+        directive, held = self._api.renew(0 if self._orders.cancel else round(pace))
+        self._orders.heard(directive)
+        elapsed = time.monotonic() - begun
+        if not held or directive.cancel:
+            return max(0.0, pace - elapsed)
+        if elapsed < held:  # that process ends; another one will listen
+            return _PAUSE * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+        return 0.0
+
+    def _tell(self) -> float:
+        self._changed.wait()
+        if self._stopped.is_set():
+            return 0.0
+        self._changed.clear()
+        try:
+            self._orders.heard(self._api.tell(self._progress()))
+        except Exception:
+            self._changed.set()
+            raise
+        return 0.0

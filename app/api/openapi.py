@@ -36,6 +36,7 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "pattern": r"^[\x21\x23-\x5b\x5d-\x7e]{1,255}$",
     },
     "Baton-Lease": {"type": "string", "minLength": 1},
+    "Prefer": {"type": "string", "pattern": "^wait=[0-9]{1,9}$"},
     "Content-Range": {"type": "string", "pattern": r"^bytes [0-9]{1,15}-[0-9]{1,15}/\*$"},
 }
 
@@ -163,6 +164,11 @@ def _success(operation: Operation, text: str, names: dict[Any, Any]) -> dict[str
     elif operation.gives:
         schema = names[operation.gives, "serialization"]
         answer["content"] = {"application/json": {"schema": schema}}
+    if operation.tells:
+        answer["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in operation.tells.items()
+        }
     return answer
 
 

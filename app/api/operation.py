@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +21,9 @@ from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
 
 log = logging.getLogger(__name__)
+
+#: Where a request keeps the seconds for which its caller wanted to wait.
+_UNHURRIED: Final = "baton.unhurried"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 UserEndpoint = Callable[[Request, UserPrincipal], Awaitable[Response]]
@@ -41,6 +46,7 @@ class Operation:
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     needs: dict[str, str] = field(default_factory=dict)  #: headers that must be there
+    tells: dict[str, str] = field(default_factory=dict)  #: headers that its answer may have
     probe: bool = False  #: asked for by machines that look after this one: not counted
 
 
@@ -76,6 +82,16 @@ def for_anyone(endpoint: Endpoint) -> Endpoint:
     return counted
 
 
+@contextmanager
+def unhurried(request: Request) -> Iterator[None]:
+    """The caller wants to wait: this is no part of the time that the answer took."""
+    begun = time.perf_counter()
+    try:
+        yield
+    finally:
+        request.scope[_UNHURRIED] = time.perf_counter() - begun
+
+
 def routes(operations: Sequence[Operation]) -> list[Route]:
     """One route for each path, so that a 405 can name its methods (RFC 9110 §15.5.6)."""
     by_path: dict[str, dict[str, Endpoint]] = {}
@@ -108,9 +124,8 @@ def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
     async def counted(request: Request) -> Response:
         begun = time.perf_counter()
         response = await answer(request)
-        parts(request).metrics.answered(
-            request.method, path, response.status_code, time.perf_counter() - begun
-        )
+        seconds = time.perf_counter() - begun - request.scope.get(_UNHURRIED, 0.0)
+        parts(request).metrics.answered(request.method, path, response.status_code, seconds)
         return response
 
     async def answer(request: Request) -> Response:

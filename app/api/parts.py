@@ -12,6 +12,7 @@ from app.api.metrics import Metrics
 from app.api.problems import Problems
 from app.api.streams import Streams
 from app.builds.feeds import Feeds
+from app.builds.orders import Orders
 from app.builds.service import BuildService, Keep
 from app.builds.waiting import Waiting
 
@@ -23,6 +24,7 @@ Check = Callable[[], Awaitable[None]]
 class Parts:
     service: BuildService
     feeds: Feeds
+    orders: Orders
     waiting: Waiting
     guard: Guard
     limits: Limits

@@ -4,16 +4,24 @@ from typing import Final
 
 from app.api import builds, events, health, logs, runs
 from app.api.operation import BUILD_TOKEN, Operation, for_user, for_worker
-from app.contract import paths
+from app.contract import paths, prefer
 from app.contract.builds import BuildPage, BuildView
 from app.contract.problems import Code
-from app.contract.runs import LEASE_HEADER, Appended, Claim, ClaimRequest, Directive
+from app.contract.runs import (
+    LEASE_HEADER,
+    Appended,
+    Claim,
+    ClaimRequest,
+    Directive,
+)
 from app.contract.scopes import CREATE_BUILDS, READ_BUILDS, UPDATE_BUILDS
 from app.contract.spec import BuildSpec
 
 _KEY: Final = {"Idempotency-Key": "same key and same body: the same build; other body: 422"}
 _LAST_EVENT: Final = {"Last-Event-ID": "the `id` of the last event: go on after it"}
 _LEASE: Final = {LEASE_HEADER: "the lease id of the claim"}
+_PREFER: Final = {prefer.PREFER: "wait=N: answer when there is an order, or after N seconds"}
+_APPLIED: Final = {prefer.PREFERENCE_APPLIED: "wait=N: it was held, for N seconds at most"}
 _DOCUMENT: Final = "application/json"
 _SUBMITTED: Final = (Code.INVALID_BODY, Code.KEY_REUSED, Code.QUEUE_FULL)
 _EXCHANGED: Final = (Code.NO_TOKEN, Code.TOKEN_REFUSED)
@@ -122,11 +130,13 @@ OPERATIONS: Final = (
     Operation(
         method="POST",
         path=paths.HEARTBEAT,
-        summary="Renew the lease (workers)",
+        summary="Renew the lease, and hear orders (workers)",
         endpoint=for_worker(runs.heartbeat),
         token=BUILD_TOKEN,
         gives=Directive,
+        headers=_PREFER,
         needs=_LEASE,
+        tells=_APPLIED,
         problems=_HELD,
     ),
     Operation(

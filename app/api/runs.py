@@ -5,11 +5,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import bodies
+from app.api.operation import unhurried
 from app.api.parts import parts
 from app.api.problems import ApiError
 from app.builds.model import Credential
+from app.contract import prefer
 from app.contract.problems import Code
-from app.contract.runs import LEASE_HEADER, MAX_LOG_CHUNK, ClaimRequest, Handback, Progress, Result
+from app.contract.runs import (
+    LEASE_HEADER,
+    MAX_LOG_CHUNK,
+    ClaimRequest,
+    Handback,
+    Progress,
+    Result,
+)
 from app.contract.status import Status
 
 
@@ -30,10 +39,20 @@ async def claim(request: Request, credential: Credential) -> Response:
 
 
 async def heartbeat(request: Request, credential: Credential) -> Response:
-    answer = await parts(request).service.renew(
-        request.path_params["build_id"], credential, _lease(request)
-    )
-    return _json(answer)
+    """Held while there is no order, where the worker prefers that."""
+    build_id, lease = request.path_params["build_id"], _lease(request)
+    orders = parts(request).orders
+    seconds = orders.patience(prefer.seconds(",".join(request.headers.getlist(prefer.PREFER))))
+    with orders.listen(build_id, credential, lease) as listener:
+        directive = await parts(request).service.renew(build_id, credential, lease)
+        if not seconds:
+            return _json(directive)
+        if not directive.cancel:
+            with unhurried(request):
+                directive = await listener.order(seconds, lambda: _left(request)) or directive
+    response = _json(directive)
+    response.headers[prefer.PREFERENCE_APPLIED] = prefer.written(seconds)
+    return response
 
 
 async def append_log(request: Request, credential: Credential) -> Response:
@@ -61,6 +80,12 @@ async def report(request: Request, credential: Credential) -> Response:
         case _:
             result = bodies.validated(Result, body)
             return _json(await service.finish(build_id, credential, lease, result))
+
+
+async def _left(request: Request) -> None:
+    """Return when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _lease(request: Request) -> str:

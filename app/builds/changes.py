@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 _RETRY: Final = 0.5
 
 
+def record(build_id: str, owner: str) -> str:
+    """The topic of one build's record alone: its bell does not ring when only the log grows."""
+    return f"{build_id} {owner}"
+
+
 class Bell:
     """Rings when something changed since it was last waited for."""
 
@@ -58,7 +63,8 @@ class Changes:
 
     @contextmanager
     def watch(self, topic: str) -> Iterator[Bell]:
-        """A bell for one build, or for all builds of one owner, until the context ends."""
+        """A bell for one build, for all builds of one owner, or for a `record`, until the context
+        ends."""
         bell = Bell()
         self._bells[topic].add(bell)
         try:
@@ -93,7 +99,7 @@ class Changes:
 
     def _ring(self, data: str) -> None:
         """`data`: the id of a build, and its owner where the record changed."""
-        for topic in data.split(" ", 1):
+        for topic in {data, *data.split(" ", 1)}:
             for bell in self._bells.get(topic, ()):
                 bell.ring()
 

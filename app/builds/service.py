@@ -231,6 +231,11 @@ class BuildService:
         )
         return self._directive(cancel=cancel)
 
+    async def orders(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
+        """What `renew` would answer by now; renews nothing."""
+        cancel = await self._store.orders(build_id, credential, lease_id=lease_id)
+        return self._directive(cancel=cancel)
+
     async def append_log(
         self, build_id: str, credential: Credential, lease_id: str, offset: int, data: bytes
     ) -> Appended:

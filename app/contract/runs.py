@@ -4,7 +4,12 @@
    repeatable; the lease id in the answer fences every later write (sent as `Baton-Lease`).
 2. `PATCH …/log` with raw bytes and `Content-Range: bytes a-b/*` → 202 `Appended`; 416 with the end
    that the API has when bytes are missing in between.
-3. `POST …/heartbeat`, or `PUT …` with a `Progress` → `Directive`.
+3. `POST …/heartbeat`, or `PUT …` with a `Progress` → `Directive`. A heartbeat that says `Prefer:
+   wait=N` renews the lease when it arrives; it is answered as soon as there is an order, or the
+   build is not this worker's any more, else after the seconds that the answer's
+   `Preference-Applied: wait=…` names (earlier when that API process ends), and the next one may
+   follow at once. An answer without that header was not held: the next one is due in a third of
+   the lease.
 4. `PUT …` with a `Handback` when the worker is told to stop before the build has ended.
 5. `PUT …` with a `Result` → 200 `Directive`; 412 with `LogEnd` when the log is not complete yet.
 
@@ -32,6 +37,9 @@ from app.contract.spec import MAX_STEPS, BuildSpec, Name, number
 from app.contract.status import FINAL, Reason, Status, StepStatus
 
 LEASE_HEADER: Final = "Baton-Lease"
+
+#: How often a worker speaks in the time of a lease, at least.
+HEARTBEATS: Final = 3
 
 #: Bytes of one log append; the API refuses larger bodies.
 MAX_LOG_CHUNK: Final = 256 * 1024

@@ -52,6 +52,11 @@ include-path = "/builds/{{build_id}}/log"
 include-method = "GET"
 parameters = {{ "path.build_id" = "{ended}" }}
 
+# Else each of them is held for as long as it says.
+[[operations]]
+include-path = "/builds/{{build_id}}/heartbeat"
+parameters = {{ "header.Prefer" = "wait=0" }}
+
 # No schema can say that a Content-Range must fit its body.
 [[operations]]
 include-path = "/builds/{{build_id}}/log"

@@ -20,6 +20,7 @@ def double() -> Double:
 def url(double: Double) -> Iterator[str]:
     with serve(double.app()) as url:
         yield url
+        double.ending = True
 
 
 @pytest.fixture(scope="module")

@@ -83,8 +83,8 @@ def test_a_call_that_succeeds_in_between_restores_the_trust(double: Double, url:
         while time.monotonic() < end:
             double.misbehave.append(not_taken)
             with pytest.raises(Noise):
-                api.renew(None)
-            api.renew(None)
+                api.renew()
+            api.renew()
 
 
 def test_closing_ends_a_call_that_is_being_repeated(double: Double, url: str) -> None:

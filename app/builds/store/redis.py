@@ -366,6 +366,15 @@ class BuildStore:
             raise _refused(answer)
         return bool(answer[1])
 
+    async def orders(self, build_id: str, credential: Credential, *, lease_id: str) -> bool:
+        """What `renew` would answer by now; renews nothing."""
+        answer = await self._run(
+            "orders", build_id, credential.user_id, credential.token_id, lease_id
+        )
+        if answer[0] != b"ok":
+            raise _refused(answer)
+        return bool(answer[1])
+
     async def append(
         self,
         build_id: str,

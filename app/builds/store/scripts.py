@@ -7,7 +7,7 @@ from app.builds import lifecycle
 from app.builds.store.counts import WAITS
 
 NAMES: Final = (
-    "submit", "take", "sent", "put_back", "give_up", "claim", "renew", "append",
+    "submit", "take", "sent", "put_back", "give_up", "claim", "renew", "orders", "append",
     "hand_back", "finish", "cancel", "expire",
 )  # fmt: skip
 
