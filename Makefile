@@ -10,6 +10,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests that run at once: most of them wait.
 TESTERS ?= 4
 
+# By a line in a .pth: setuptools' other way is a program, which each start of Python runs first.
+INSTALL := $(PIP) install --config-settings editable_mode=compat --editable
+
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test coverage lint bench chaos soak lock audit clean
 .DELETE_ON_ERROR:
@@ -90,10 +93,10 @@ $(VENV)/.python:
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml
 	@echo '── installing Baton into $(VENV) (a minute the first time)'
-	@$(PIP) install --editable '.[dev]'
+	@$(INSTALL) '.[dev]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml
 	@echo '── installing Baton and its test tools into $(VENV) (a minute the first time)'
-	@$(PIP) install --editable '.[dev,test]'
+	@$(INSTALL) '.[dev,test]'
 	@touch $@ $(VENV)/.dev

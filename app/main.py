@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from app.api.guard import Guard
 from app.api.health import CachedCheck
 from app.api.limits import Limits, Quota, rate
 from app.api.metrics import Metrics
+from app.api.once import Once
 from app.api.operation import Operation, routes
 from app.api.parts import Parts, parts
 from app.api.problems import ApiError, Problems
@@ -70,11 +72,15 @@ def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
     Connections are opened, and dispatch and watch run, while its lifespan lasts."""
     keys = own_keys(settings)
     problems = Problems(metadata_url=_metadata_url(settings.api_url))
-    described = openapi.document(
-        OPERATIONS,
-        api_url=settings.api_url,
-        openid_configuration=_openid_configuration(settings),
-    )
+
+    @cache
+    def described() -> dict[str, Any]:
+        return openapi.document(
+            OPERATIONS,
+            api_url=settings.api_url,
+            openid_configuration=_openid_configuration(settings),
+        )
+
     pages = [*_dashboard(settings), *docs.operations(described)]
     app = Starlette(
         routes=routes([*_operations(settings.api_url), *pages]),
@@ -83,7 +89,7 @@ def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
         exception_handlers={404: _not_found, Exception: _unforeseen},
     )
     app.router.redirect_slashes = False
-    app.state.openapi = described
+    app.state.openapi = Once(described)
     return _with_door(with_security_headers(app, settings.api_url), traces)
 
 

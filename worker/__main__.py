@@ -80,6 +80,9 @@ def main() -> int:
     logging.getLogger("worker").info(
         "sandbox %s, %d builds at once", tools.sandbox.name, settings.worker_concurrency
     )
+    # The pool looks for garbage before each fork.
+    gc.freeze()
+    gc.enable()
     worker.start()
     return int(worker.exitcode or 0)
 

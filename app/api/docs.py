@@ -1,6 +1,6 @@
-"""`/docs`: the OpenAPI document as a page to read. It is made once, and runs no program."""
+"""`/docs`: the OpenAPI document as a page to read. It runs no program."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from app.api import docs_page
 from app.api.files import File
+from app.api.once import Once
 from app.api.operation import Operation
 from app.api.problems import ApiError
 from app.contract import paths
@@ -16,7 +17,7 @@ from app.contract.problems import Code
 from app.security_headers import READING_POLICY
 
 
-def operations(document: Mapping[str, Any]) -> tuple[Operation, ...]:
+def operations(document: Callable[[], Mapping[str, Any]]) -> tuple[Operation, ...]:
     """The page's paths; like the dashboard's, they stand in no description of the API."""
     app = files("app")
     theme = (app / "dashboard" / "css" / "theme.css").read_bytes()
@@ -24,11 +25,11 @@ def operations(document: Mapping[str, Any]) -> tuple[Operation, ...]:
         "docs.css": File("docs.css", theme + (app / "docs" / "docs.css").read_bytes()),
         "favicon.svg": File("favicon.svg", (app / "dashboard" / "favicon.svg").read_bytes()),
     }
-    page = File("docs.html", docs_page.page(document).encode())
+    page = Once(lambda: File("docs.html", docs_page.page(document()).encode()))
     headers = {"Content-Security-Policy": READING_POLICY, "Cache-Control": "no-cache"}
 
     async def index(request: Request) -> Response:
-        return page.answer(request, headers)
+        return (await page()).answer(request, headers)
 
     async def asset(request: Request) -> Response:
         found = served.get(request.path_params["name"])

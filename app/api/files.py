@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import mimetypes
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final
 
 from starlette.requests import Request
@@ -15,15 +16,25 @@ _SMALL: Final = 512
 
 
 class File:
-    """One file, as it is sent."""
+    """One file, as it is sent; what that takes is made when it is first asked for."""
 
     def __init__(self, name: str, content: bytes) -> None:
-        suffix = "." + name.rpartition(".")[2]
-        kind = _KINDS.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        self.media_type = f"{kind}; charset=utf-8"
+        self.name = name
         self.content = content
-        self.zipped = gzip.compress(content, mtime=0) if len(content) >= _SMALL else None
-        self.etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+    @cached_property
+    def media_type(self) -> str:
+        suffix = "." + self.name.rpartition(".")[2]
+        kind = _KINDS.get(suffix) or mimetypes.guess_type(self.name)[0]
+        return f"{kind or 'application/octet-stream'}; charset=utf-8"
+
+    @cached_property
+    def zipped(self) -> bytes | None:
+        return gzip.compress(self.content, mtime=0) if len(self.content) >= _SMALL else None
+
+    @cached_property
+    def etag(self) -> str:
+        return f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
 
     def answer(self, request: Request, headers: Mapping[str, str]) -> Response:
         """The file, or 304 where the browser has it (RFC 9110 §13.1.2)."""

@@ -84,7 +84,7 @@ async def protected_resource(request: Request) -> Response:
 
 
 async def openapi(request: Request) -> Response:
-    return _document(request.app.state.openapi, "public, max-age=300")
+    return _document(await request.app.state.openapi(), "public, max-age=300")
 
 
 def _document(body: Any, caching: str) -> Response:  # noqa: ANN401  any JSON

@@ -1,5 +1,6 @@
 """How `baton api` and `baton issuer` log and listen, until they are told to stop."""
 
+import gc
 import logging
 import socket
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ def serve(
     trusted_proxies: Sequence[str] = (),
 ) -> None:
     forbid_inspection()
+    gc.freeze()  # what is there by now stays, and need not be searched for garbage
     config = uvicorn.Config(
         app,
         host=host,

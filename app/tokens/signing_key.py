@@ -1,6 +1,5 @@
 """A private key that signs tokens, and the file that keeps it."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -74,7 +73,9 @@ class SigningKey:
         """
         try:
             if not path.exists():
-                _create(path, cls.generate(alg).pem())
+                made = cls.generate(alg)
+                if _create(path, made.pem()):
+                    return made
             return cls(_load(path))
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyFileError(f"{path} cannot be used as a signing key: {error}") from error
@@ -105,8 +106,8 @@ def _thumbprint(required: Mapping[str, str]) -> str:
     return encode(hashlib.sha256(canonical.encode("utf-8")).digest())
 
 
-def _create(path: Path, pem: bytes) -> None:
-    """Write a file that appears whole or not at all; one that appeared meanwhile stays."""
+def _create(path: Path, pem: bytes) -> bool:
+    """Write a file that appears whole or not at all; False where another appeared meanwhile."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -115,10 +116,12 @@ def _create(path: Path, pem: bytes) -> None:
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+        os.link(draft, path)
+    except FileExistsError:
+        return False
     finally:
         draft.unlink()
+    return True
 
 
 def _load(path: Path) -> _PrivateKey:
