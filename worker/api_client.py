@@ -201,7 +201,8 @@ class RunApi:
         )
 
     def report(self, result: Result, *, deadline: float) -> None:
-        """Report the end, until `deadline`. Raises `SendFrom` when the log is not all there."""
+        """Report the end, until `deadline`. Raises `SendFrom` when the log is not all there, and
+        `LogIsFull` when there is no room for the rest of it."""
         self._until(
             deadline, "PUT", paths.BUILD, Directive, content=result.model_dump_json().encode()
         )

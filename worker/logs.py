@@ -13,15 +13,18 @@ from collections.abc import Callable
 from typing import IO, Final
 
 from app.contract.log_context import here
-from app.contract.runs import MAX_LOG_CHUNK, Directive
+from app.contract.runs import MAX_LOG_CHUNK, MAX_LOG_TAIL, Directive
 from app.contract.tracing import OFF, Tracing
 from worker.api_client import LogIsFull, Noise, RunApi, SendFrom
 from worker.errors import LeaseLost, ReportImpossible
 
 log = logging.getLogger(__name__)
 
-#: Seconds between sending and sending again; what is printed after a pause is sent at once.
+#: Seconds between sending and sending again.
 LINGER: Final = 0.1
+#: Seconds that what is printed after a pause waits for more: the build may end by then, and its
+#: result takes the rest of the log along.
+_FIRST_LINGER: Final = 0.05
 #: Seconds between tries while the API gives no verdict.
 _PAUSES: Final = (0.25, 5.0)
 
@@ -136,6 +139,9 @@ class LogShipper:
         self._sent = 0
         self._sent_at = 0.0
         self._full = False
+        self._sending = False
+        #: The end of the log waits, to go with the result.
+        self._holding = False
         self._stopped = False
         self._thread = threading.Thread(target=here(self._traced), name="log", daemon=True)
 
@@ -149,10 +155,24 @@ class LogShipper:
 
     def flush(self, deadline: float) -> None:
         """Return when the API has all that the spool holds. Raises `ReportImpossible`."""
+        self._wait_until_sent(all_but=0, deadline=deadline)
+
+    def hold(self, deadline: float) -> bytes:
+        """Return the end of the log when the API has all before it, and send nothing more unless
+        `rewind` is called: it goes with the result. Raises `ReportImpossible`."""
+        self._holding = True
+        self._wait_until_sent(all_but=MAX_LOG_TAIL, deadline=deadline)
+        return b"" if self._full else self._spool.read(self._sent, MAX_LOG_TAIL)
+
+    def _wait_until_sent(self, *, all_but: int, deadline: float) -> None:
         self._spool.wake()
         with self._condition:
             done = self._condition.wait_for(
-                lambda: self._stopped or self._full or self._sent == self._spool.size,
+                lambda: (
+                    self._stopped
+                    or self._full
+                    or (not self._sending and self._spool.size - self._sent <= all_but)
+                ),
                 max(0.0, deadline - time.monotonic()),
             )
         if not done or self._stopped:
@@ -163,10 +183,15 @@ class LogShipper:
         position = self._position(end)
         with self._condition:
             self._sent = position
-            self._full = False
+            self._full = self._holding = False
             # Forward, too: it may be all that a flush is waiting for.
             self._condition.notify_all()
         self._spool.wake()
+
+    def end_at(self, end: int) -> None:
+        """The API takes no more log than up to the byte `end`. Raises `LeaseLost`."""
+        log.warning("the API takes no more log")
+        self._moved(end, full=True)
 
     def stop(self) -> None:
         """End the thread, sent or not."""
@@ -211,12 +236,26 @@ class LogShipper:
     def _send_more(self) -> None:
         """Wait for more to send, up to a second; send a piece of it."""
         sent = self._sent
-        size = self._spool.wait_for_more(self._spool.size if self._full else sent, 1.0)
-        if self._stopped or self._full or sent != self._sent or size <= sent:
+        held = self._holding and self._spool.size - sent <= MAX_LOG_TAIL
+        size = self._spool.wait_for_more(self._spool.size if self._full or held else sent, 1.0)
+        if held or size <= sent:
             return
-        linger = self._sent_at + LINGER - time.monotonic()
-        if linger > 0 and size - sent < MAX_LOG_CHUNK:
+        linger = max(_FIRST_LINGER, self._sent_at + LINGER - time.monotonic())
+        if size - sent < MAX_LOG_CHUNK:
             self._spool.wait_for_more(sent + MAX_LOG_CHUNK - 1, linger)
+        with self._condition:
+            held = self._holding and self._spool.size - sent <= MAX_LOG_TAIL
+            if held or self._stopped or self._full or sent != self._sent:
+                return
+            self._sending = True
+        try:
+            self._send(sent)
+        finally:
+            with self._condition:
+                self._sending = False
+                self._condition.notify_all()
+
+    def _send(self, sent: int) -> None:
         self._sent_at = time.monotonic()
         try:
             answer = self._api.append_log(
@@ -227,8 +266,7 @@ class LogShipper:
                 raise Noise("the API asked for what it refused") from None
             self.rewind(error.end)
         except LogIsFull as error:
-            log.warning("the API takes no more log")
-            self._moved(error.end, full=True)
+            self.end_at(error.end)
         else:
             self._pieces += 1
             self._heard(answer)

@@ -24,7 +24,7 @@ from app.contract.runs import (
 from app.contract.spec import Step
 from app.contract.status import Reason, Status, StepStatus
 from app.contract.tracing import Kind
-from worker.api_client import RunApi, SendFrom
+from worker.api_client import LogIsFull, RunApi, SendFrom
 from worker.checkout import without_credentials
 from worker.environment import PATH, environment
 from worker.errors import (
@@ -335,9 +335,11 @@ class Run:
             else step
             for step in self._steps
         ]
+        with_tail = True
         while True:
-            said = message if self._flush(log_deadline) else _and(message, _LOG_CUT)
-            length = self._shipper.position
+            tail, whole = self._rest_of_log(log_deadline, with_tail=with_tail)
+            said = message if whole else _and(message, _LOG_CUT)
+            length = self._shipper.position + len(tail)
             result = Result(
                 status=status,
                 reason=reason,
@@ -346,16 +348,24 @@ class Run:
                 commit=self._commit,
                 log_length=self._claim.log_offset + length,
                 log_sha256=self._spool.sha256(length),
+                log_tail=tail,
             )
+            with_tail = False  # what goes wrong with it may go well without
             try:
-                self._api.report(result, deadline=deadline)
+                self._api.report(result, deadline=log_deadline if tail else deadline)
             except SendFrom as error:
                 self._shipper.rewind(error.end)
+            except LogIsFull as error:
+                self._shipper.end_at(error.end)
+            except ReportImpossible:
+                if not tail:
+                    raise
             else:
                 return
             if time.monotonic() >= deadline:
                 raise ReportImpossible("the API has another log than the one it was sent")
-            time.sleep(_AGAIN)
+            if not tail:
+                time.sleep(_AGAIN)
 
     def _hand_back(self) -> None:
         """Have the build start again elsewhere at once; if nobody hears it, by its lease."""
@@ -367,16 +377,19 @@ class Run:
         else:
             log.info("handed back")
 
-    def _flush(self, deadline: float) -> bool:
-        """Whether the API has all of the log. Raises `LeaseLost`."""
+    def _rest_of_log(self, deadline: float, *, with_tail: bool) -> tuple[bytes, bool]:
+        """What is left of the log to go with the result, and whether the API has all before it.
+        Raises `LeaseLost`."""
         try:
+            if with_tail:
+                return self._shipper.hold(deadline), True
             self._shipper.flush(deadline)
         except ReportImpossible as error:
             if self._orders.lost:
                 raise self._orders.lost from None
             log.warning("%s: the result goes without its end", error)
-            return False
-        return True
+            return b"", False
+        return b"", True
 
 
 def _and(message: str | None, more: str) -> str:

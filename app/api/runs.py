@@ -1,5 +1,7 @@
 """Workers' calls: claim, heartbeat, log, result. Each with the build's own token."""
 
+from typing import Final
+
 from pydantic import BaseModel, RootModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,12 +16,16 @@ from app.contract.problems import Code
 from app.contract.runs import (
     LEASE_HEADER,
     MAX_LOG_CHUNK,
+    MAX_LOG_TAIL,
     ClaimRequest,
     Handback,
     Progress,
     Result,
 )
 from app.contract.status import Status
+
+#: Bytes of a report that are the log's tail, in base64.
+_MAX_TAIL: Final = MAX_LOG_TAIL * 4 // 3 + 4
 
 
 class Report(RootModel[Progress | Handback | Result]):
@@ -67,7 +73,7 @@ async def append_log(request: Request, credential: Credential) -> Response:
 
 async def report(request: Request, credential: Credential) -> Response:
     lease = _lease(request)
-    body = await bodies.read_json(request, parts(request).max_body)
+    body = await bodies.read_json(request, parts(request).max_body + _MAX_TAIL)
     build_id = request.path_params["build_id"]
     service = parts(request).service
     match bodies.validated(_Kind, body).status:

@@ -26,8 +26,8 @@ class LogReader:
             start += len(piece)
             yield piece
 
-    async def sha256(self, build_id: str, start: int, stop: int) -> str:
-        """The digest of the bytes from `start` up to `stop`, in hex."""
+    async def sha256(self, build_id: str, start: int, stop: int, more: bytes = b"") -> str:
+        """The digest of the bytes from `start` up to `stop`, and of `more` after them, in hex."""
         digest = hashlib.sha256()
         while start < stop:
             piece = await self._store.read_log(build_id, start, min(stop, start + _HASH_CHUNK))
@@ -38,4 +38,5 @@ class LogReader:
             else:
                 await asyncio.to_thread(digest.update, piece)
             start += len(piece)
+        digest.update(more)
         return digest.hexdigest()

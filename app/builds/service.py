@@ -3,11 +3,11 @@
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from app.builds.errors import BuildFinal, LogIncomplete, NotFound, SpecRefused
+from app.builds.errors import LogIncomplete, NotFound, SpecRefused
 from app.builds.ids import PATTERN, BuildIds
 from app.builds.log import LogReader
 from app.builds.model import NOTHING_KEPT, Credential, Kept
@@ -261,39 +261,32 @@ class BuildService:
     async def finish(
         self, build_id: str, credential: Credential, lease_id: str, result: Result
     ) -> Directive:
-        """Record the end; the same again is fine. Raises `ResultConflict`, `LogIncomplete`."""
-        try:
-            await self._store.renew(
-                build_id, credential, lease_id=lease_id, lease=self._rules.lease
-            )
-        except BuildFinal:
-            pass  # the script below knows whether this very result ended it
-        else:
-            await self._check_log(build_id, result)
-        await self._store.finish(
-            build_id,
-            credential,
-            lease_id=lease_id,
-            result=Finish(
-                status=result.status,
-                reason=result.reason or "",
-                message=result.message or "",
-                steps=_steps_json(result),
-                commit=result.commit or "",
-                log_length=result.log_length,
-                log_sha256=result.log_sha256,
-                digest=_sha256(result.model_dump_json()),
-            ),
+        """Record the end; the same again is fine. Raises `ResultConflict`, `LogIncomplete`,
+        `LogFull`."""
+        tail = result.log_tail
+        same = hashlib.sha256(tail).hexdigest() == result.log_sha256
+        end = Finish(
+            status=result.status,
+            reason=result.reason or "",
+            message=result.message or "",
+            steps=_steps_json(result),
+            commit=result.commit or "",
+            log_length=result.log_length,
+            log_sha256=result.log_sha256,
+            digest=_sha256(result.model_dump_json(exclude={"log_tail"})),
+            tail=tail,
+            log_limit=self._rules.log_limit,
+            verified="tail" if same else "",
         )
+        start = await self._store.finish(build_id, credential, lease_id=lease_id, result=end)
+        if start is not None:
+            # Only the lease's holder writes: what is verified here stands when the script runs.
+            stop = result.log_length - len(tail)
+            if await self._logs.sha256(build_id, start, stop, tail) != result.log_sha256:
+                raise LogIncomplete(start)
+            end = replace(end, verified="log")
+            await self._store.finish(build_id, credential, lease_id=lease_id, result=end)
         return self._directive(cancel=False)
-
-    async def _check_log(self, build_id: str, result: Result) -> None:
-        """Only the lease's holder writes, so what is checked here stands when the script runs."""
-        start, end = await self._store.log_bounds(build_id)
-        if end != result.log_length:
-            raise LogIncomplete(min(end, result.log_length))
-        if await self._logs.sha256(build_id, start, end) != result.log_sha256:
-            raise LogIncomplete(start)
 
     def _directive(self, *, cancel: bool) -> Directive:
         return Directive(cancel=cancel, lease_seconds=self._rules.lease)

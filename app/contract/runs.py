@@ -11,7 +11,8 @@
    follow at once. An answer without that header was not held: the next one is due in a third of
    the lease.
 4. `PUT …` with a `Handback` when the worker is told to stop before the build has ended.
-5. `PUT …` with a `Result` → 200 `Directive`; 412 with `LogEnd` when the log is not complete yet.
+5. `PUT …` with a `Result`, which brings the last bytes of the log along → 200 `Directive`; 412 with
+   `LogEnd` when the log is not complete even so.
 
 Every answer renews the lease. A worker believes only answers of ours: JSON of these shapes, or
 problem details whose type is in `problems.Code`; anything else is noise and is retried.
@@ -30,6 +31,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -43,6 +45,9 @@ HEARTBEATS: Final = 3
 
 #: Bytes of one log append; the API refuses larger bodies.
 MAX_LOG_CHUNK: Final = 256 * 1024
+
+#: Bytes of log that may come with the result.
+MAX_LOG_TAIL: Final = 64 * 1024
 
 Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 #: Characters of a result's message.
@@ -150,8 +155,26 @@ class Handback(Message):
     status: Literal[Status.QUEUED] = Status.QUEUED
 
 
+#: Text in JSON: base64 with the alphabet for URLs, and padding (RFC 4648 §5).
+LogTail = Annotated[
+    bytes,
+    Field(max_length=MAX_LOG_TAIL),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "base64url",
+            "maxLength": -(-MAX_LOG_TAIL // 3) * 4,
+            "pattern": "^([A-Za-z0-9_-]{4})*"
+            "([A-Za-z0-9_-][AQgw]==|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048]=)?$",
+        }
+    ),
+]
+
+
 class Result(Message):
     """The end of a build. The same result may be sent again; another one is refused."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     status: Status = Field(json_schema_extra={"enum": [*sorted(FINAL)]})
     reason: Reason | None = None
@@ -162,6 +185,10 @@ class Result(Message):
     log_sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$",
         description="of this attempt's bytes, from the claim's log_offset",
+    )
+    log_tail: LogTail = Field(
+        default=b"",
+        description="the log's last bytes, up to log_length; the API may have some of them already",
     )
 
     @model_validator(mode="after")

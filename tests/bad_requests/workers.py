@@ -89,6 +89,15 @@ _REPORTS: Final[dict[str, tuple[bytes, tuple[int, str]]]] = {
     ),
     "commit a word": (running(commit="main"), INVALID),
     "commit an option": (running(commit="--all"), INVALID),
+    "a tail that is no base64": (result(log_tail="*"), INVALID),
+    "a tail null": (result(log_tail=None), INVALID),
+    "a tail endless": (result(log_tail="QUJD" * 21_846), INVALID),
+    "a tail longer than the log": (result(log_tail="QUJD"), (412, "log-incomplete")),
+    "a tail with a gap before it": (
+        result(log_length=5, log_tail="QUJD"),
+        (412, "log-incomplete"),
+    ),
+    "a tail of another digest": (result(log_length=3, log_tail="QUJD"), (412, "log-incomplete")),
     "a log that is not there": (result(log_length=5), (412, "log-incomplete")),
     "a log of other content": (result(log_sha256="0" * 64), (412, "log-incomplete")),
 }

@@ -1,5 +1,7 @@
 """A whole run in this process: a real sandbox, and a real server that behaves badly."""
 
+import base64
+import json
 import tempfile
 import threading
 import time
@@ -26,6 +28,7 @@ from tests.api_double import (
 )
 from tests.sandboxed import new_marker, place, processes_with, sandbox_of
 from tests.waiting import wait_until
+from worker import heartbeat, logs
 from worker.api_client import RunApi
 from worker.checkout import Checkout
 from worker.errors import SandboxFailed
@@ -127,6 +130,8 @@ def test_a_piece_of_the_log_that_something_refuses_does_not_cost_the_result(
     """A firewall for web applications takes what a compiler prints for an attack."""
 
     async def wall(_: Double, __: Request, body: bytes) -> Response | None:
+        if body.startswith(b"{"):
+            body += base64.urlsafe_b64decode(json.loads(body).get("log_tail", ""))
         return Response("blocked", 403, media_type="text/plain") if b"passwd" in body else None
 
     double.claim_more = {"report_window": 4}
@@ -137,6 +142,30 @@ def test_a_piece_of_the_log_that_something_refuses_does_not_cost_the_result(
     assert double.result
     assert double.result["message"].endswith("; the end of the log could not be delivered")
     assert bytes(double.log) == b"==> step 0\nbegun\n"
+
+
+def test_a_short_build_takes_two_calls(
+    double: Double, url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow this machine is: nothing is said that the result says anyway."""
+    monkeypatch.setattr(logs, "_FIRST_LINGER", 600.0)
+    monkeypatch.setattr(heartbeat, "_FIRST_LINGER", 600.0)
+    double.scripts = ("echo one", "echo two")
+    run(url, sandbox)
+    assert [method for method, _ in double.requests] == ["POST", "PUT"]
+    assert bytes(double.log) == b"==> step 0\none\n==> step 1\ntwo\n"
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_the_whole_log_arrives_at_an_api_of_either_version(
+    double: Double, url: str, sandbox: Sandbox, *, old: bool
+) -> None:
+    double.old = old
+    double.scripts = ("echo begun; sleep 1; seq 20000",)
+    run(url, sandbox)
+    assert ended(double) == ("succeeded", None)
+    numbers = "".join(f"{n}\n" for n in range(1, 20001))
+    assert double.log.decode() == f"==> step 0\nbegun\n{numbers}"
 
 
 def test_a_worker_whose_disk_is_full_claims_nothing(

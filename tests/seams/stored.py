@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 from app.builds.ids import BuildIds
 from app.builds.model import Credential
@@ -80,6 +81,11 @@ def result(status: Status = Status.SUCCEEDED, log: bytes = b"") -> Finish:
         log_sha256=hashlib.sha256(log).hexdigest(),
         digest=json.dumps([status, log.hex()]),
     )
+
+
+def with_tail(log: bytes, tail: bytes) -> Finish:
+    """A result that brings `tail`, with which its log is `log`."""
+    return replace(result(log=log), tail=tail, log_limit=1000)
 
 
 async def append(

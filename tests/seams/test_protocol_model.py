@@ -271,11 +271,15 @@ class Story(RuleBasedStateMachine):
         call=CALL,
         status=st.sampled_from([Status.SUCCEEDED, Status.FAILED]),
         missing=st.sampled_from([0, 0, 0, 1]),
+        more=st.sampled_from([b"", b"", b"a", b"a" * 12]),
     )
-    def finish(self, call: tuple[int, int], status: Status, missing: int) -> None:
+    def finish(self, call: tuple[int, int], status: Status, missing: int, more: bytes) -> None:
         build_id, credential, lease_id = self._worker(call)
         build = self._model.builds.get(build_id)
-        length = (len(build.log) if build else 0) + missing
+        there = build.log if build else b""
+        tail = there[-1:] + more if more else b""  # what is there may come again
+        start = len(there) - len(there[-1:]) if more else len(there)
+        length = len(there) + len(more) + missing
         digest = f"{status} {length}"
         expected = self._model.write(build_id, credential.user_id, credential.token_id, lease_id)
         if expected is errors.BuildFinal:
@@ -283,13 +287,18 @@ class Story(RuleBasedStateMachine):
             if build.token_id == credential.token_id:  # nobody else is told what stands
                 expected = None if build.digest == digest else errors.ResultConflict
         elif expected is None:
-            if missing:
+            assert build
+            if missing or start < build.log_start:
                 expected = errors.LogIncomplete
+            elif more and len(there) + len(more) - build.log_start > model.LOG_LIMIT:
+                expected = errors.LogFull
             else:
+                build.log += more
                 self._model.finish(build_id, status, digest)
         result = Finish(
             status=status, reason="", message="", steps="[]", commit="",
             log_length=length, log_sha256="0" * 64, digest=digest,
+            tail=tail, log_limit=model.LOG_LIMIT,
         )  # fmt: skip
         call_ = self.store.finish(build_id, credential, lease_id=lease_id, result=result)
         assert self._heard(call_) == expected

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from redis.asyncio import Redis
@@ -24,6 +25,7 @@ from tests.seams.stored import (
     status_of,
     submit,
     take,
+    with_tail,
 )
 
 
@@ -285,6 +287,54 @@ async def test_a_result_stands_once_and_only_with_its_whole_log(store: BuildStor
         with pytest.raises(errors.BuildFinal):
             await late
     assert await status_of(store, build_id) == Status.SUCCEEDED
+
+
+async def test_a_result_brings_the_end_of_the_log_along(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    await claim(store, build_id, who)
+    await append(store, build_id, who, 0, b"hello ")
+    end = with_tail(b"hello world", b"lo world")  # some of it is there already
+    for _ in range(2):
+        assert await store.finish(build_id, who, lease_id="lease of nonce", result=end) is None
+    assert await store.read_log(build_id, 0, 100) == b"hello world"
+    assert await status_of(store, build_id) == Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("tail", "verified", "begins"),
+    [(b"hello world", "tail", None), (b"world", "tail", 0), (b"hello world", "", 0)],
+)
+async def test_nothing_is_recorded_before_the_whole_log_is_verified(
+    store: BuildStore, tail: bytes, verified: Literal["tail", ""], begins: int | None
+) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    await claim(store, build_id, who)
+    await append(store, build_id, who, 0, b"hello ")
+    end = replace(with_tail(b"hello world", tail), verified=verified)
+    assert await store.finish(build_id, who, lease_id="lease of nonce", result=end) == begins
+    ended = begins is None
+    assert await status_of(store, build_id) == (Status.SUCCEEDED if ended else Status.RUNNING)
+    assert await store.read_log(build_id, 0, 100) == b"hello " + b"world" * ended
+
+
+async def test_a_tail_that_does_not_fit_changes_nothing(store: BuildStore) -> None:
+    await submit(store)
+    build_id, who = await dispatch(store)
+    await claim(store, build_id, who)
+    await append(store, build_id, who, 0, b"hello ")
+    for end, refusal in (
+        (with_tail(b"hello, world", b", world"), errors.LogIncomplete),  # other bytes are there
+        (with_tail(b"hello big world", b"world"), errors.LogIncomplete),
+        (with_tail(b"hel", b"l"), errors.LogIncomplete),
+        (with_tail(b"lo", b"hello"), errors.LogIncomplete),
+        (replace(with_tail(b"hello world", b"world"), log_limit=10), errors.LogFull),
+    ):
+        with pytest.raises(refusal):
+            await store.finish(build_id, who, lease_id="lease of nonce", result=end)
+    assert await store.read_log(build_id, 0, 100) == b"hello "
+    assert await status_of(store, build_id) == Status.RUNNING
 
 
 async def test_another_users_token_opens_nothing(store: BuildStore) -> None:

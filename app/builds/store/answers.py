@@ -1,6 +1,7 @@
 """What the store's scripts answer, and the one large thing that they are told."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from app.contract.status import Status
 
@@ -48,3 +49,8 @@ class Finish:
     log_length: int
     log_sha256: str
     digest: str
+    tail: bytes = b""  #: the last bytes of the log, if the store has not got them yet
+    log_limit: int = 0  #: bytes that the attempt's log may have, when there is a tail
+    #: Whose digest is known to be `log_sha256`: the whole log's of this attempt, the tail's alone,
+    #: or nobody's yet.
+    verified: Literal["log", "tail", ""] = "log"

@@ -237,15 +237,6 @@ class BuildStore:
             raise errors.NotFound(errors.NotFound.__doc__)
         return owner.decode(), Status(status.decode()), length
 
-    async def log_bounds(self, build_id: str) -> tuple[int, int]:
-        """Where the current attempt's log begins, and where it ends."""
-        async with answering():
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.hget(keys.build(build_id), "log_start")
-            pipe.strlen(keys.log(build_id))
-            start, length = await pipe.execute()
-        return int(start or 0), length
-
     async def read_log(self, build_id: str, start: int, stop: int) -> bytes:
         """The bytes from `start` up to, not including, `stop`; fewer where the log ends."""
         if stop <= start:
@@ -406,13 +397,22 @@ class BuildStore:
 
     async def finish(
         self, build_id: str, credential: Credential, *, lease_id: str, result: Finish
-    ) -> None:
+    ) -> int | None:
+        """Record the end, and the tail of the log with it.
+
+        Returns None, or where the log of this attempt begins, when nothing was recorded because
+        what `result` has verified is not the whole of it.
+        """
         answer = await self._run(
             "finish", build_id, credential.user_id, credential.token_id, lease_id,
             result.status, result.reason, result.message, result.steps, result.commit,
             result.log_length, result.log_sha256, result.digest,
+            result.verified, result.log_limit, result.tail,
         )  # fmt: skip
+        if answer[0] == b"unverified":
+            return int(answer[1])
         if answer[0] == b"conflict":
             raise errors.ResultConflict(Status(answer[1].decode()), answer[2].decode() or None)
         if answer[0] != b"ok":
             raise _refused(answer)
+        return None
