@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from app.contract.runs import ClaimRequest, Progress, Result
 from app.contract.status import Status
 from tests.api_double import BUILD, LEASE, TOKEN
-from worker.api_client import RunApi
+from worker.api_client import RunApi, connections
 from worker.heartbeat import Heartbeat, Orders
 from worker.logs import LogShipper, LogSpool
 
 
 @contextmanager
 def api_at(url: str, *, key_patience: float = 30) -> Iterator[RunApi]:
-    api = RunApi(api_url=url, build_id=BUILD, token=TOKEN, key_patience=key_patience)
-    try:
-        yield api
-    finally:
-        api.close()
+    with connections(url) as http:
+        api = RunApi(http, build_id=BUILD, token=TOKEN, key_patience=key_patience)
+        try:
+            yield api
+        finally:
+            api.close()
 
 
 def claimed(api: RunApi) -> None:

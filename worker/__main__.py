@@ -3,13 +3,12 @@
 `python -m worker --check` only looks whether it could, and prints what it finds: see `checkup`.
 """
 
-import gc
 import logging
 import os
 import sys
 import warnings
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 
 import billiard.util
 import celery.apps.worker
@@ -26,7 +25,7 @@ from app.contract.environment import SettingsError
 from app.contract.log_format import LogFormat, log_to_stderr
 from app.contract.tracing import Tracing
 from worker import checkup
-from worker.api_client import RunApi
+from worker.api_client import RunApi, connections
 from worker.celery_app import create_celery, quieten
 from worker.checkout import Checkout
 from worker.checkup import sandbox_of
@@ -61,8 +60,6 @@ def main() -> int:
     # About a setting that is set, and about messages acknowledged late, which none is.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     app = create_celery(settings)
-    # What is there before the first build stays: it need not be searched for garbage after each.
-    worker_process_init.connect(lambda **_: gc.freeze(), weak=False)
     # In each pool process, as threads do not live through a fork.
     worker_process_init.connect(lambda **_: traces.start(), weak=False)
     worker_process_shutdown.connect(lambda **_: traces.stop(_STOP_TRACES), weak=False)
@@ -117,9 +114,11 @@ def _say(shown: LogFormat, name: str, words: str, *_: object) -> None:
 
 def _tools(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Tools:
     proof_key = settings.proof_key
+    # Made in each pool process when its first build begins.
+    http = cache(partial(connections, settings.api_url))
 
     def connect(build_id: str, token: str) -> RunApi:
-        return RunApi(api_url=settings.api_url, build_id=build_id, token=token, proof_key=proof_key)
+        return RunApi(http(), build_id=build_id, token=token, proof_key=proof_key)
 
     return Tools(
         connect=connect,

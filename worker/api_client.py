@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Generator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, TypeVar
 
 import httpx
@@ -39,6 +40,8 @@ _CONNECT_TIMEOUT: Final = 5.0  #: seconds
 _ANSWER_TIMEOUT: Final = 15.0  #: between two pieces of an answer
 _HELD_LATE: Final = 5.0  #: for an answer that was held, after its time; a third of a lease is left
 _WHOLE_ANSWER: Final = 30.0  #: seconds for all of them, however slowly they drip
+#: Seconds for which a connection waits for its next call; less than servers and proxies allow.
+_KEEP_ALIVE: Final = 4.0
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 #: An API that has not yet fetched a rotated key says `invalid-token` for up to half a minute.
@@ -104,6 +107,23 @@ class _Credentials(httpx.Auth):
         yield request
 
 
+def connections(api_url: str) -> httpx.Client:
+    """Connections of a process to the API, for all of its builds and threads.
+
+    They are kept for the next build: making a TLS context costs more than a short build. Not to be
+    made before a fork. They carry no cookies from one build to the next.
+    """
+    nobody = DefaultCookiePolicy(allowed_domains=[])
+    return httpx.Client(
+        base_url=api_url.rstrip("/"),
+        headers={"Accept-Encoding": "identity"},
+        cookies=CookieJar(nobody),
+        timeout=httpx.Timeout(_ANSWER_TIMEOUT, connect=_CONNECT_TIMEOUT),
+        limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
+        follow_redirects=False,
+    )
+
+
 class RunApi:
     """One build's calls; may be used from several threads.
 
@@ -113,31 +133,26 @@ class RunApi:
 
     def __init__(
         self,
+        http: httpx.Client,
         *,
-        api_url: str,
         build_id: str,
         token: str,
         proof_key: dpop.ProofKey | None = None,
         key_patience: float = KEY_PATIENCE,
     ) -> None:
-        """With `proof_key` the token is one that is bound to it (RFC 9449)."""
+        """`http` are the process' `connections`. With `proof_key` the token is one that is bound to
+        it (RFC 9449)."""
         self._build_id = build_id
         self._lease: dict[str, str] = {}
         self._key_patience = key_patience
         self._distrusted_since: float | None = None
         self._stopped = threading.Event()
-        self._http = httpx.Client(
-            base_url=api_url.rstrip("/"),
-            auth=_Credentials(token, proof_key),
-            headers={"Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(_ANSWER_TIMEOUT, connect=_CONNECT_TIMEOUT),
-            follow_redirects=False,
-        )
+        self._http = http
+        self._credentials = _Credentials(token, proof_key)
 
     def close(self) -> None:
-        """Ends the waits of calls that are being repeated, too."""
+        """Repeat no call any more."""
         self._stopped.set()
-        self._http.close()
 
     def claim(self, request: ClaimRequest, *, deadline: float) -> Claim:
         """Claim the build, until `deadline` (monotonic). Later calls carry its lease."""
@@ -264,11 +279,11 @@ class RunApi:
                     **self._lease,
                     **(headers or {}),
                 },
+                auth=self._credentials,
                 timeout=httpx.Timeout(patience, connect=_CONNECT_TIMEOUT),
             ) as answer:
                 body = _read(answer)
-        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
-            # RuntimeError: the client was closed meanwhile.
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Noise(f"{method} {path}: {type(error).__name__}") from None
         try:
             said = verdict(answer, body, model)

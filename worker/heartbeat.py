@@ -15,6 +15,8 @@ from worker.errors import LeaseLost
 
 log = logging.getLogger(__name__)
 
+#: Seconds that what is to be said waits: the build may end by then, and its result says it all.
+_FIRST_LINGER: Final = 0.05
 #: Seconds between tries while the API gives no verdict.
 _PAUSE: Final = 1.0
 
@@ -82,7 +84,7 @@ class Heartbeat:
 
     def _keep_calling(self, call: Callable[[], float]) -> None:
         """`call` returns how many seconds to wait before the next one."""
-        pause = 0.0
+        pause = _FIRST_LINGER
         while not (self._stopped.wait(pause) or self._orders.lost):
             try:
                 pause = call()
@@ -112,7 +114,7 @@ class Heartbeat:
 
     def _tell(self) -> float:
         self._changed.wait()
-        if self._stopped.is_set():
+        if self._stopped.wait(_FIRST_LINGER):
             return 0.0
         self._changed.clear()
         try:

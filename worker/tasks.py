@@ -65,11 +65,20 @@ def register(app: Celery, tools: Tools, seal: Seal | None) -> None:
             # A door: Celery would log the exception with the message's arguments.
             log.exception("the run failed; the API will find that out by its lease")
         finally:
-            # A build's leftovers refer to one another; Python would let them pile up to a
-            # quarter of all memory before it looks.
-            gc.collect()
+            _collect_garbage()
             # A worker that is killed later takes little of this build's trace with it.
             tools.traces.flush(_FLUSH)
+
+
+def _collect_garbage() -> None:
+    """Delete what a build leaves in memory: its parts refer to one another, and Python would let
+    them pile up to a quarter of all memory before it looks.
+
+    What is there after a process' first build stays for good: it is not looked at again.
+    """
+    gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 def _begun(args: tuple[object, ...] = (), **_: Any) -> None:  # noqa: ANN401  Celery's

@@ -29,7 +29,7 @@ from tests.api_double import (
 from tests.sandboxed import new_marker, place, processes_with, sandbox_of
 from tests.waiting import wait_until
 from worker import heartbeat, logs
-from worker.api_client import RunApi
+from worker.api_client import RunApi, connections
 from worker.checkout import Checkout
 from worker.errors import SandboxFailed
 from worker.gate import Places
@@ -47,16 +47,17 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def run(url: str, sandbox: Sandbox) -> None:
-    tools = Tools(
-        connect=lambda build_id, token: RunApi(api_url=url, build_id=build_id, token=token),
-        sandbox=sandbox,
-        checkout=Checkout(protocols=["https"], places=Places()),
-        worker_name="test",
-        network=False,
-        room=RoomLimits(disk_bytes=1 << 30, files=10_000),
-        shutdown=Shutdown(60, print),
-    )
-    run_build(tools, BUILD, TOKEN)
+    with connections(url) as http:
+        tools = Tools(
+            connect=lambda build_id, token: RunApi(http, build_id=build_id, token=token),
+            sandbox=sandbox,
+            checkout=Checkout(protocols=["https"], places=Places()),
+            worker_name="test",
+            network=False,
+            room=RoomLimits(disk_bytes=1 << 30, files=10_000),
+            shutdown=Shutdown(60, print),
+        )
+        run_build(tools, BUILD, TOKEN)
 
 
 @contextmanager

@@ -278,8 +278,8 @@ class Story(RuleBasedStateMachine):
         build = self._model.builds.get(build_id)
         there = build.log if build else b""
         tail = there[-1:] + more if more else b""  # what is there may come again
-        start = len(there) - len(there[-1:]) if more else len(there)
         length = len(there) + len(more) + missing
+        start = length - len(tail)
         digest = f"{status} {length}"
         expected = self._model.write(build_id, credential.user_id, credential.token_id, lease_id)
         if expected is errors.BuildFinal:
@@ -288,12 +288,13 @@ class Story(RuleBasedStateMachine):
                 expected = None if build.digest == digest else errors.ResultConflict
         elif expected is None:
             assert build
-            if missing or start < build.log_start:
+            known = there[start:]
+            if not build.log_start <= start <= len(there) or known != tail[: len(known)]:
                 expected = errors.LogIncomplete
-            elif more and len(there) + len(more) - build.log_start > model.LOG_LIMIT:
+            elif len(known) < len(tail) and length - build.log_start > model.LOG_LIMIT:
                 expected = errors.LogFull
             else:
-                build.log += more
+                build.log += tail[len(known) :]
                 self._model.finish(build_id, status, digest)
         result = Finish(
             status=status, reason="", message="", steps="[]", commit="",

@@ -4,7 +4,7 @@ import tempfile
 import time
 
 from app.contract.runs import Appended, Directive
-from worker.api_client import RunApi, SendFrom
+from worker.api_client import RunApi, SendFrom, connections
 from worker.errors import LeaseLost
 from worker.logs import LogShipper, LogSpool
 
@@ -20,8 +20,8 @@ def test_a_flush_ends_when_the_api_turns_out_to_have_it_all_already() -> None:
     """The window for the flush is the result's, too: it must not be used up by waiting."""
     heard: list[Directive] = []
     lost: list[LeaseLost] = []
-    api = Ahead(api_url="http://nowhere.invalid", build_id="bld_1", token="a.b.c")
-    with tempfile.TemporaryFile() as file:
+    with connections("http://nowhere.invalid") as http, tempfile.TemporaryFile() as file:
+        api = Ahead(http, build_id="bld_1", token="a.b.c")
         spool = LogSpool(file, 1000)
         shipper = LogShipper(spool=spool, api=api, offset=0, heard=heard.append, lost=lost.append)
         shipper.start()
