@@ -164,6 +164,7 @@ class _Forks:
         if request["fork"]:
             for name in _IMPORTED:
                 import_module(name)
+            sys.modules.pop("worker.__main__", None)  # it is run, not imported
         # A thread would not live through the fork, and what it held would stay locked.
         assert len(list(Path("/proc/self/task").iterdir())) == 1
         parent = os.getpid()

@@ -198,7 +198,10 @@ async def test_many_that_are_held_cost_no_connection_and_no_call(
     builds = [await running(store) for _ in range(90)]
     waiting = [await holding.held(*each) for each in builds]
     one, who = builds[0]
+    # Redis has each script by now: none is sent anew.
     await append(store, one, who, 0, b"a log")
+    await store.cancel(builds[1][0], who.user_id, who=who.user_id)
+    await waiting.pop(1).task
     before = await calls(redis)
     await asyncio.sleep(1)
     assert await calls(redis) == before, "nobody asks, and all share what there is"
