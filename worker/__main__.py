@@ -3,6 +3,7 @@
 `python -m worker --check` only looks whether it could, and prints what it finds: see `checkup`.
 """
 
+import gc
 import logging
 import os
 import sys

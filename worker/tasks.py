@@ -3,6 +3,7 @@
 import gc
 import logging
 import re
+from functools import cache
 from typing import Any, Final, TypeGuard
 
 from celery import Celery, Task
@@ -72,13 +73,15 @@ def register(app: Celery, tools: Tools, seal: Seal | None) -> None:
 
 def _collect_garbage() -> None:
     """Delete what a build leaves in memory: its parts refer to one another, and Python would let
-    them pile up to a quarter of all memory before it looks.
-
-    What is there after a process' first build stays for good: it is not looked at again.
-    """
+    them pile up to a quarter of all memory before it looks."""
     gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()
+    _leave_alone_what_is_there()
+
+
+@cache
+def _leave_alone_what_is_there() -> None:
+    """What a process has after its first build stays for good, and is not looked at again."""
+    gc.freeze()
 
 
 def _begun(args: tuple[object, ...] = (), **_: Any) -> None:  # noqa: ANN401  Celery's
