@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,16 @@ def api_at(url: str, *, key_patience: float = 30) -> Iterator[RunApi]:
         try:
             yield api
         finally:
+            join_calls()
             api.close()
+
+
+def join_calls() -> None:
+    """Wait for calls that a heartbeat did not wait for: closing what they use leaks a socket."""
+    for thread in threading.enumerate():
+        if thread.name in {"heartbeat", "progress"}:
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 def claimed(api: RunApi) -> None:

@@ -28,6 +28,7 @@ from tests.api_double import (
 )
 from tests.sandboxed import new_marker, place, processes_with, sandbox_of
 from tests.waiting import wait_until
+from tests.worker_calls import join_calls
 from worker import heartbeat, logs
 from worker.api_client import RunApi, connections
 from worker.checkout import Checkout
@@ -58,6 +59,7 @@ def run(url: str, sandbox: Sandbox) -> None:
             shutdown=Shutdown(60, print),
         )
         run_build(tools, BUILD, TOKEN)
+        join_calls()
 
 
 @contextmanager

@@ -190,6 +190,7 @@ def test_steps_are_told_while_a_heartbeat_is_held(double: Double, url: str) -> N
             heartbeat.tell()
             wait_until("the steps are told", lambda: len(double.progress) == 2)
             assert double.held == 1
+            double.ending = True
 
 
 def test_the_end_waits_for_no_heartbeat(double: Double, url: str) -> None:
@@ -214,6 +215,7 @@ def test_an_api_that_ends_is_followed_by_another_at_once(double: Double, url: st
             wait_until("it is answered", lambda: not double.held)
             double.ending = False
             wait_until("the next one is held", lambda: double.held and len(double.prefers) > 1)
+        double.ending = True
     times = heartbeats(double)
     assert times[1] - times[0] > 0.4, "not all workers at once"
 
