@@ -3,18 +3,17 @@
 import functools
 import os
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import click
 
+from app.cli.defaults import DEFAULT_API
 from app.cli.kept_tokens import KeptTokens
 from app.cli.oauth.grant import is_token
 from app.cli.token_source import KeptSource, sign_in
 from app.client import BatonClient, OneToken, TokenSource
 
 R = TypeVar("R")
-
-DEFAULT_API: Final = "http://127.0.0.1:8080"
 
 
 class NotSignedIn(click.ClickException):

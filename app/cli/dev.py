@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from app.cli.connection import DEFAULT_API
+from app.cli.defaults import DEFAULT_API
 from app.cli.privacy import forbid_inspection
 from app.cli.stack import Place, Stack, StackError
 from app.cli.supervisor import Interrupted, StartFailed, Supervisor

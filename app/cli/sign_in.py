@@ -11,14 +11,13 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 
+from app.cli.defaults import SPA_CLIENT_ID
 from app.cli.oauth import calls
 from app.cli.oauth.calls import SignInFailed
 from app.cli.oauth.code import CodeRequest, new_state
 from app.cli.oauth.provider import Provider, Resource
 from app.contract.scopes import CREATE_BUILDS, READ_BUILDS, UPDATE_BUILDS
 
-CLIENT_ID: Final = "baton-spa"
-DEFAULT_AUDIENCE: Final = "https://api.baton.example/"
 DEFAULT_SCOPE: Final = f"{READ_BUILDS} {CREATE_BUILDS} {UPDATE_BUILDS}"
 
 #: Nothing listens there: the code is read off the redirect, which is not followed.
@@ -36,7 +35,7 @@ def user_token(issuer: str, *, user: str, scope: str, audience: str) -> str:
     with calls.client() as http:
         request = CodeRequest(
             Provider.discover(http, issuer),
-            client_id=CLIENT_ID,
+            client_id=SPA_CLIENT_ID,
             redirect_uri=_REDIRECT_URI,
             scope=scope,
             audience=audience,

@@ -7,15 +7,16 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-import httpx
-
 from app.cli import store_server
+from app.cli.defaults import CLI_CLIENT_ID, DEFAULT_AUDIENCE, SPA_CLIENT_ID
 from app.cli.dev_settings import remove_settings, write_settings
-from app.cli.sign_in import CLIENT_ID, DEFAULT_AUDIENCE
 from app.cli.supervisor import Child, Supervisor
 from app.contract import paths
 from app.contract.queue import broker_of
@@ -27,9 +28,6 @@ _START: Final = 60
 #: worker again by the next stack that uses the same data.
 _WORKER_GRACE: Final = 10
 _SERVER_GRACE: Final = 8
-
-#: The terminal's client at the embedded issuer.
-_CLI_CLIENT_ID: Final = "baton-cli"
 
 #: Settings that are no business of a worker: with one of these a build could read or mint tokens.
 _NOT_FOR_WORKERS: Final = ("BATON_MINT_", "BATON_REDIS_", "BATON_ISSUER", "BATON_CORS_")
@@ -92,9 +90,11 @@ class Stack:
             secret = secrets.token_urlsafe(32)
             # Kept, since messages that were waiting at the end are there at the next start.
             keys = _message_keys(self._place.data)
-            self._start_issuer(secret)
-            self._start_api(store, secret, keys)
-            self._start_worker(broker, keys)
+            # All at once: none needs another before it is asked to do something.
+            issuer = self._start_issuer(secret)
+            api = self._start_api(store, secret, keys)
+            worker = self._start_worker(broker, keys)
+            self._wait_until_ready(issuer, api, worker)
         except BaseException:
             self._end()
             raise
@@ -113,13 +113,13 @@ class Stack:
         remove_settings(self._place.data)
         self._lock.close()
 
-    # ── the parts, in the order in which they need each other ──────────────────────────────────
+    # ── the parts ──────────────────────────────────
 
     def _start_store(self) -> tuple[str, str]:
         """Returns the store's URL, and the URL at which workers find their messages."""
         given = self._environ.get("BATON_REDIS_URL")
         if given:
-            if not store_server.answers(given):
+            if not import_module("app.cli.given_store").answers(given):
                 raise StackError("BATON_REDIS_URL: no Redis answers there")
             self._progress("store", "the Redis of BATON_REDIS_URL")
             return given, broker_of(given)
@@ -129,7 +129,7 @@ class Stack:
         self._progress("store", what if server.keeps else f"{server.name}: nothing is kept")
         return server.url, server.broker_url
 
-    def _start_issuer(self, secret: str) -> None:
+    def _start_issuer(self, secret: str) -> Child:
         env = self._env(
             BATON_ISSUER=self.issuer,
             BATON_ISSUER_HOST="127.0.0.1",
@@ -142,11 +142,9 @@ class Stack:
             BATON_CORS_ORIGINS=f"{self._environ.get('BATON_CORS_ORIGINS', '')} {self.api_url} "
             f"http://localhost:{self.port}",
         )
-        child = self._supervisor.start("issuer", _baton("issuer"), env, grace=_SERVER_GRACE)
-        self._until_ok(child, self.issuer + ".well-known/openid-configuration")
-        self._progress("issuer", self.issuer)
+        return self._supervisor.start("issuer", _baton("issuer"), env, grace=_SERVER_GRACE)
 
-    def _start_api(self, store: str, secret: str, keys: str) -> None:
+    def _start_api(self, store: str, secret: str, keys: str) -> Child:
         env = self._env(
             BATON_REDIS_URL=store,
             BATON_API_URL=self.api_url,
@@ -159,17 +157,15 @@ class Stack:
             BATON_MINT_CLIENT_SECRET=secret,
         )
         env.setdefault("BATON_MESSAGE_KEYS", keys)
-        env.setdefault("BATON_DASHBOARD_CLIENT_ID", CLIENT_ID)
-        env.setdefault("BATON_CLI_CLIENT_ID", _CLI_CLIENT_ID)
+        env.setdefault("BATON_DASHBOARD_CLIENT_ID", SPA_CLIENT_ID)
+        env.setdefault("BATON_CLI_CLIENT_ID", CLI_CLIENT_ID)
         workers = self._place.workers
         env.setdefault("BATON_DISPATCH_WINDOW", str(max(_DISPATCH_WINDOW, workers)))
         env.setdefault("BATON_USER_CONCURRENCY", str(max(_USER_CONCURRENCY, workers)))
         write_settings(self._place.data, env)
-        child = self._supervisor.start("api", _baton("api"), env, grace=_SERVER_GRACE)
-        self._until_ok(child, self.api_url + paths.READYZ)
-        self._progress("api", self.api_url)
+        return self._supervisor.start("api", _baton("api"), env, grace=_SERVER_GRACE)
 
-    def _start_worker(self, broker: str, keys: str) -> None:
+    def _start_worker(self, broker: str, keys: str) -> Child:
         own = {
             name: value
             for name, value in self._env().items()
@@ -185,9 +181,16 @@ class Stack:
         # Its line "ready" is of this level; more is welcome.
         if own.get("BATON_LOG_LEVEL") != "debug":
             own["BATON_LOG_LEVEL"] = "info"
-        child = self._supervisor.start("worker", _baton("worker"), own, grace=_WORKER_GRACE)
+        return self._supervisor.start("worker", _baton("worker"), own, grace=_WORKER_GRACE)
+
+    def _wait_until_ready(self, issuer: Child, api: Child, worker: Child) -> None:
+        # The issuer first: the API asks it for its keys, when it is itself asked if it is ready.
+        self._until_ok(issuer, self.issuer_port, "/.well-known/openid-configuration")
+        self._progress("issuer", self.issuer)
+        self._until_ok(api, self.port, paths.READYZ)
+        self._progress("api", self.api_url)
         self._supervisor.wait_ready(
-            child, lambda: any("ready" in line for line in list(child.lines)), seconds=_START
+            worker, lambda: any("ready" in line for line in list(worker.lines)), seconds=_START
         )
         plural = "s" if self._place.workers > 1 else ""
         self._progress("worker", f"{self._place.workers} build{plural} at a time")
@@ -205,16 +208,18 @@ class Stack:
             **settings,
         }
 
-    def _until_ok(self, child: Child, url: str) -> None:
-        with httpx.Client(timeout=10, trust_env=False) as http:
+    def _until_ok(self, child: Child, port: int, path: str) -> None:
+        def ok() -> bool:
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request("GET", path)
+                return connection.getresponse().status == HTTPStatus.OK
+            except (OSError, HTTPException):
+                return False
+            finally:
+                connection.close()
 
-            def ok() -> bool:
-                try:
-                    return http.get(url).is_success
-                except httpx.HTTPError:
-                    return False
-
-            self._supervisor.wait_ready(child, ok, seconds=_START)
+        self._supervisor.wait_ready(child, ok, seconds=_START)
 
 
 def _baton(command: str) -> list[str]:

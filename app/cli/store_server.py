@@ -6,13 +6,12 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-
-import redis
+from urllib.parse import urlsplit
 
 from app.cli.store_access import WORKER, worker_line
 from app.cli.supervisor import Child, StartFailed, Supervisor
@@ -76,17 +75,32 @@ def choose(data: Path) -> StoreServer:
 def start(server: StoreServer, supervisor: Supervisor, env: Mapping[str, str]) -> Child:
     """Start it and wait until it answers. Raises `StartFailed`."""
     child = supervisor.start("store", server.argv, env, stdin=server.config.encode())
-    supervisor.wait_ready(child, lambda: answers(server.url), seconds=_START)
+    supervisor.wait_ready(child, lambda: _answers(server), seconds=_START)
     return child
 
 
-def answers(url: str) -> bool:
-    """Whether a Redis answers at `url`, and has loaded its data."""
+def _answers(server: StoreServer) -> bool:
+    """Whether it answers, and has loaded its data (RESP: https://redis.io/docs/reference/protocol-spec)."""
+    url = urlsplit(server.url)
+    commands = [["AUTH", url.password]] if url.password else []
+    commands.append(["PING"])
     try:
-        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
-            return bool(client.ping())
-    except (redis.RedisError, ValueError):  # ValueError: it is no URL of a Redis
+        with (
+            socket.create_connection(("127.0.0.1", url.port or 0), timeout=2) as connection,
+            connection.makefile("rwb") as stream,
+        ):
+            for words in commands:
+                stream.write(_resp(words))
+            stream.flush()
+            said = [stream.readline() for _ in commands]
+    except OSError:
         return False
+    return said[-1] == b"+PONG\r\n"
+
+
+def _resp(words: Sequence[str]) -> bytes:
+    texts = [f"${len(word)}\r\n{word}\r\n" for word in words]
+    return "".join([f"*{len(words)}\r\n", *texts]).encode("ascii")
 
 
 def free_port() -> int:

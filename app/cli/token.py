@@ -3,8 +3,9 @@
 import click
 
 from app.cli.connection import api_option
+from app.cli.defaults import DEFAULT_AUDIENCE
 from app.cli.oauth.calls import SignInFailed
-from app.cli.sign_in import DEFAULT_AUDIENCE, DEFAULT_SCOPE, issuer_of, user_token
+from app.cli.sign_in import DEFAULT_SCOPE, issuer_of, user_token
 
 
 @click.command("token")

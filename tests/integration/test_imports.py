@@ -48,7 +48,7 @@ RULES: Mapping[str, tuple[set[str], set[str]]] = {
     "show": CLIENT,
     "submit": CLIENT,
     "logs": CLIENT,
-    "dev": ({"app.cli", "app.client", "app.contract"}, SERVERS - {"redis"}),
+    "dev": ({"app.cli", "app.contract"}, (SERVERS | HEAVY) - {"cryptography"}),
     "issuer": (
         {"app.cli", "app.contract", "app.issuer", "app.issuer_main", "app.issuer_settings"}
         | {"app.security_headers", "app.tokens"},
