@@ -99,13 +99,16 @@ class Plain:
         self.api_url = f"http://127.0.0.1:{self._port}"
         env = {**os.environ, _REDIS: self.redis.url}
         me = [sys.executable, "-m"]
-        self.api = Part("api", [*me, "benchmarks.plain", str(self._port)], env, folder / "api.log")
+        self.api = Part(
+            "api", [*me, "benchmarks.plain", str(self._port)], env, folder / "api.log", fork=False
+        )
         self.worker = Part(
             "worker",
             [*me, "celery", "--app", "benchmarks.plain", "worker", "--concurrency", "2",
              "--loglevel", "info"],
             env,
             folder / "worker.log",
+            fork=False,
         )  # fmt: skip
 
 
