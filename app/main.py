@@ -55,6 +55,10 @@ from app.trust import OwnKeys, Tokens, make_tokens, mint_with, own_keys
 
 log = logging.getLogger(__name__)
 
+#: Connections to the provider, and the seconds for which they wait for the next build: its TLS
+#: handshake costs more than all the rest of minting.
+_WARM: Final = httpx.Limits(max_keepalive_connections=16, keepalive_expiry=60)
+
 #: Seconds before a background task that failed unforeseen is started again.
 _RESTART: Final = 1.0
 
@@ -185,7 +189,7 @@ async def _lifespan(
         seal=settings.seal,
     )
     queue = TracedQueue(metrics.observed_queue(queue), traces)
-    async with httpx.AsyncClient(timeout=10, trust_env=True) as http:
+    async with httpx.AsyncClient(timeout=10, trust_env=True, limits=_WARM) as http:
         tokens = make_tokens(settings, http, keys, KeptStore(redis))
         mint = metrics.observed_mint(mint_with(tokens.minter))
         mint = traced_mint(mint, traces, provider=settings.minter)
