@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 _PARALLEL: Final = 8
 #: Seconds between looks at the queue when nothing rings: other replicas' news can be lost.
 _IDLE: Final = 1.0
-#: Seconds between looks at an empty or full queue, however often it rings.
-_BREATH: Final = 0.005
+#: Seconds between looks at an empty or full queue, however often it rings: after the first that
+#: found nothing, and after the last of several in a row.
+_BREATH: Final = (0.005, 0.02)
 #: Seconds after which a provider's `iat`, and so its token, is another.
 _NEXT_SECOND: Final = 1.0
 #: Seconds of pause after the first and the last of several failures in a row.
@@ -101,6 +102,8 @@ class Dispatcher:
             running.discard(task)
             slots.release()
 
+        least, most = _BREATH
+        breath = least
         while True:
             await slots.acquire()
             await self._pause()
@@ -108,11 +111,13 @@ class Dispatcher:
             if taken is None:
                 slots.release()
             else:
+                breath = least
                 task = asyncio.create_task(self._dispatch(taken))
                 running.add(task)
                 task.add_done_callback(done)
             if taken is None or not taken.more:
-                await asyncio.sleep(_BREATH)
+                await asyncio.sleep(breath)
+                breath = min(most, 2 * breath)
                 await self._work.wait(_IDLE)
 
     async def _pause(self) -> None:
