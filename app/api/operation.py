@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.api.door import ROUTE
-from app.api.parts import parts
+from app.api.parts import Parts, parts
 from app.api.problems import ApiError, as_api_error
 from app.builds.model import Credential
 from app.contract import tracing
@@ -122,13 +122,13 @@ def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
         raise ApiError(Code.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
 
     async def counted(request: Request) -> Response:
-        begun = time.perf_counter()
-        response = await answer(request)
+        begun, made = time.perf_counter(), parts(request)
+        response = await answer(request, made)
         seconds = time.perf_counter() - begun - request.scope.get(_UNHURRIED, 0.0)
-        parts(request).metrics.answered(request.method, path, response.status_code, seconds)
+        made.metrics.answered(request.method, path, response.status_code, seconds)
         return response
 
-    async def answer(request: Request) -> Response:
+    async def answer(request: Request, made: Parts) -> Response:
         request.scope[ROUTE] = path
         try:
             response = await methods.get(request.method, not_allowed)(request)
@@ -140,8 +140,8 @@ def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
                 log.exception("%s %s failed", request.method, request.scope["path"])
                 tracing.record(error)
                 problem = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
-            response = parts(request).problems.response(problem, request)
-        parts(request).limits.tell(request, response)
+            response = made.problems.response(problem, request)
+        made.limits.tell(request, response)
         return response
 
     return counted
