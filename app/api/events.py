@@ -1,9 +1,8 @@
 """Builds and logs as they change: server-sent events (HTML §9.2)."""
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Final
+from collections.abc import AsyncGenerator, Callable
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,9 +10,11 @@ from starlette.responses import Response
 from app.api import bodies, sse
 from app.api.parts import parts
 from app.api.problems import ApiError
-from app.builds.feeds import Change, LogPiece, Position, Sign
+from app.builds.feeds import Position
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
+
+T = TypeVar("T")
 
 #: Seconds of silence after which a comment keeps the connection from being taken for dead: proxies
 #: give up after 30 or 60.
@@ -29,7 +30,7 @@ async def builds(request: Request, user: UserPrincipal) -> Response:
     last = _last_event(request, _BUILDS_ID)
     version = int(last[1]) if last else await feeds.latest(user.user_id)
     news = feeds.owner(user.user_id, version, until=user.expires_at, patience=_BEAT)
-    return _stream(request, user, _builds(version, news))
+    return _stream(request, user, news, sse.builds, sse.opening(str(version)))
 
 
 async def build(request: Request, user: UserPrincipal) -> Response:
@@ -43,7 +44,8 @@ async def build(request: Request, user: UserPrincipal) -> Response:
     news = parts(request).feeds.build(
         build_id, at, until=user.expires_at, patience=_BEAT, with_log=with_log
     )
-    return _stream(request, user, _build(at, news))
+    events = sse.BuildEvents(at)
+    return _stream(request, user, news, events.of, sse.opening(events.last_id))
 
 
 def _last_event(request: Request, form: re.Pattern[str]) -> re.Match[str] | None:
@@ -58,38 +60,14 @@ def _last_event(request: Request, form: re.Pattern[str]) -> re.Match[str] | None
 
 
 def _stream(
-    request: Request, user: UserPrincipal, content: AsyncGenerator[bytes, None]
+    request: Request,
+    user: UserPrincipal,
+    news: AsyncGenerator[T, None],
+    write: Callable[[T], bytes],
+    opening: bytes,
 ) -> Response:
     if request.method == "HEAD":
         return Response(None, 200, sse.HEADERS, sse.MEDIA_TYPE)
-    return parts(request).streams.response(user.user_id, content, 200, sse.HEADERS, sse.MEDIA_TYPE)
-
-
-async def _builds(
-    version: int, news: AsyncGenerator[Change | Sign, None]
-) -> AsyncGenerator[bytes, None]:
-    yield sse.opening(str(version))
-    async with aclosing(news):
-        async for each in news:
-            if isinstance(each, Sign):
-                yield sse.sign(each)
-            else:
-                yield sse.change(each, str(each.version))
-
-
-async def _build(
-    at: Position, news: AsyncGenerator[Change | LogPiece | Sign, None]
-) -> AsyncGenerator[bytes, None]:
-    text = sse.LogText(at.offset)
-    version = at.version
-    yield sse.opening(f"{version}-{at.offset}")
-    async with aclosing(news):
-        async for each in news:
-            match each:
-                case LogPiece():
-                    yield text.of(each, version)
-                case Change():
-                    version = each.version
-                    yield sse.change(each, f"{version}-{text.offset}")
-                case Sign():
-                    yield text.rest(version) + sse.sign(each)
+    return parts(request).streams.response(
+        user.user_id, news, write, 200, sse.HEADERS, sse.MEDIA_TYPE, opening=opening
+    )

@@ -8,11 +8,15 @@ from starlette.responses import Response, StreamingResponse
 from app.api import bodies
 from app.api.parts import parts
 from app.api.problems import ApiError
+from app.builds.feeds import Change, LogPiece, Position, Sign
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
 
 #: The last byte of a range whose end is not known yet (RFC 8673 §2.2).
 _VERY_LAST: Final = 2**63 - 1
+
+#: Seconds after which one who hears nothing may be told so; of a log's bytes, nobody is.
+_IDLE: Final = 3600.0
 
 _HEADERS: Final = {
     "Accept-Ranges": "bytes",
@@ -57,11 +61,18 @@ def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) 
     build_id = request.path_params["build_id"]
     return parts(request).streams.response(
         user.user_id,
-        parts(request).feeds.log(build_id, first, until=user.expires_at),
+        parts(request).feeds.build(
+            build_id, Position(offset=first), until=user.expires_at, patience=_IDLE, with_log=True
+        ),
+        _bytes,
         206 if wanted else 200,
         headers,
         "text/plain; charset=utf-8",
     )
+
+
+def _bytes(news: Change | LogPiece | Sign) -> bytes:
+    return news.data if isinstance(news, LogPiece) else b""
 
 
 def _not_satisfiable(length: int) -> ApiError:

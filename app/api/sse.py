@@ -7,7 +7,7 @@ import random
 from functools import lru_cache
 from typing import Any, Final
 
-from app.builds.feeds import Change, LogPiece, Sign
+from app.builds.feeds import Change, LogPiece, Position, Sign
 
 _Utf8: Final = codecs.getincrementaldecoder("utf-8")
 
@@ -44,6 +44,32 @@ def sign(sign: Sign) -> bytes:
 @lru_cache(maxsize=256)
 def change(change: Change, event_id: str) -> bytes:
     return f"id: {event_id}\nevent: build\ndata: {change.build.model_dump_json()}\n\n".encode()
+
+
+def builds(news: Change | Sign) -> bytes:
+    """What one who follows all builds of a user gets."""
+    return sign(news) if isinstance(news, Sign) else change(news, str(news.version))
+
+
+class BuildEvents:
+    """What one who follows a build gets."""
+
+    def __init__(self, at: Position) -> None:
+        self._version = at.version
+        self._text = LogText(at.offset)
+
+    @property
+    def last_id(self) -> str:
+        """Where a client that comes back goes on."""
+        return f"{self._version}-{self._text.offset}"
+
+    def of(self, news: Change | LogPiece | Sign) -> bytes:
+        if isinstance(news, LogPiece):
+            return self._text.of(news, self._version)
+        if isinstance(news, Change):
+            self._version = news.version
+            return change(news, self.last_id)
+        return self._text.rest(self._version) + sign(news)
 
 
 class LogText:

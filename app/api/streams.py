@@ -1,16 +1,23 @@
-"""Answers that have no end of their own: how many of them one user may have open here."""
+"""Answers that have no end of their own: how many of them one user may have open here.
+
+With a thousand readers of one log, everything between its feed and a connection is done a thousand
+times for each piece: no generator stands around another one, no task beside those that are needed.
+"""
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.problems import quota_exceeded
 from app.contract.problems import Code
+
+T = TypeVar("T")
 
 #: Seconds after which it may be worth another try: streams end with builds, which nobody foretells.
 _WAIT = 10
@@ -31,12 +38,16 @@ class Streams:
     def response(
         self,
         user_id: str,
-        content: AsyncGenerator[bytes, None],
+        news: AsyncGenerator[T, None],
+        write: Callable[[T], bytes],
         status: int,
         headers: Mapping[str, str],
         media_type: str,
+        *,
+        opening: bytes = b"",
     ) -> Response:
-        """An answer that counts until it is sent or its reader has gone. Raises `ApiError`."""
+        """An answer of `opening` and all news, as they are to be written (nothing for what is not
+        told), that counts until it is sent or its reader has gone. Raises `ApiError`."""
         if self._open[user_id] >= self._limit:
             raise quota_exceeded(
                 Code.TOO_MANY_STREAMS,
@@ -47,12 +58,32 @@ class Streams:
                 wait=_WAIT,
             )
         self._open[user_id] += 1
-        return _Counted(content, status, headers, media_type, end=lambda: self._end(user_id))
+        return _Counted(
+            _Content(opening, news, write), status, headers, media_type,
+            end=lambda: self._end(user_id),
+        )  # fmt: skip
 
     def _end(self, user_id: str) -> None:
         self._open[user_id] -= 1
         if not self._open[user_id]:
             del self._open[user_id]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content(Generic[T]):
+    opening: bytes
+    news: AsyncGenerator[T, None]
+    write: Callable[[T], bytes]
+
+    async def send(self, send: Send) -> None:
+        if self.opening:
+            await send({"type": "http.response.body", "body": self.opening, "more_body": True})
+        async with aclosing(self.news) as news:
+            async for each in news:
+                piece = self.write(each)
+                if piece:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Counted(Response):
@@ -61,7 +92,7 @@ class _Counted(Response):
 
     def __init__(
         self,
-        content: AsyncGenerator[bytes, None],
+        content: _Content[Any],
         status: int,
         headers: Mapping[str, str],
         media_type: str,
@@ -72,35 +103,36 @@ class _Counted(Response):
         del self.headers["content-length"]
         self._content = content
         self._end = end
-        self._left = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
-        sender = asyncio.current_task()
-        watcher = asyncio.create_task(self._watch(receive, sender))
+        # A task of its own: what wakes it for each piece goes through no more than it needs.
+        sender = asyncio.create_task(self._send(send))
+        reader = asyncio.current_task()
+        waits = True
+
+        def ended(_: object) -> None:
+            if waits and reader is not None:
+                reader.cancel()
+
+        sender.add_done_callback(ended)
         # Not at the end of the content: what is never begun has no end.
         try:
-            await self._send(send)
+            while (await receive())["type"] != "http.disconnect":
+                pass
         except asyncio.CancelledError:
-            if not self._left:
+            if reader is None or not sender.done():
                 raise
+            reader.uncancel()
         finally:
-            watcher.cancel()
+            waits = False
+            sender.cancel()
             self._end()
+        await asyncio.wait({sender})
+        if not sender.cancelled():
+            sender.result()
 
     async def _send(self, send: Send) -> None:
         status, headers = self.status_code, self.raw_headers
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        async with aclosing(self._content) as content:
-            async for piece in content:
-                if piece:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _watch(self, receive: Receive, sender: asyncio.Task[Any] | None) -> None:
-        """End the answer as soon as nobody is there who reads it."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._left = True
-        if sender is not None:
-            sender.cancel()
+        await self._content.send(send)

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from typing import Final
 
+from app.builds.changes import Changes
 from app.builds.errors import StoreUnavailable
 from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign
 from app.builds.feeds.listener import Listener
@@ -25,10 +26,10 @@ class LogPiece:
 
     start: int
     data: bytes
+    end: int = field(init=False)
 
-    @property
-    def end(self) -> int:
-        return self.start + len(self.data)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "end", self.start + len(self.data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ class Position:
 
 class BuildFeed(Feed):
     def __init__(
-        self, build_id: str, store: BuildStore, reader: ChangeReader, stopping: Callable[[], bool]
+        self, build_id: str, store: BuildStore, reader: ChangeReader, changes: Changes
     ) -> None:
-        super().__init__(stopping)
+        super().__init__(build_id, changes)
         self._id = build_id
         self._store = store
         self._reader = reader
@@ -102,11 +103,11 @@ class BuildFeed(Feed):
                 listener.clear()
                 change, end = self._change, self._end or 0
                 new = change if change and change.version > version else None
-                if new and not new.build.status.final:
+                if new and not new.final:
                     version = new.version
                     yield new
                 while with_log and offset < end and not listener.expired:
-                    piece = await self._piece(offset, end)
+                    piece = self._kept_piece(offset) or await self._stored_piece(offset, end)
                     if piece is None:
                         await asyncio.sleep(OUTAGE)
                         break
@@ -131,15 +132,13 @@ class BuildFeed(Feed):
             return Sign.EXPIRED
         if self._gone:
             return Sign.GONE
-        if change and change.build.status.final:
+        if change and change.final:
             length = change.build.log.length
             return Sign.COMPLETE if offset is None or offset >= length else None
         return None
 
-    async def _piece(self, offset: int, end: int) -> LogPiece | None:
+    async def _stored_piece(self, offset: int, end: int) -> LogPiece | None:
         """Some of the log from `offset` on; None when it is not to be had now."""
-        if offset >= self._first:
-            return self._kept_piece(offset)
         try:
             data = await self._store.read_log(self._id, offset, min(end, offset + CHUNK))
         except StoreUnavailable:

@@ -4,15 +4,16 @@ A feed waits for none of its followers: each goes at its own pace, and finds wha
 feed's memory or in the store.
 """
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from app.builds.changes import Bell
+from app.builds.changes import Bell, Changes
 from app.builds.errors import NotFound, StoreUnavailable
 from app.builds.feeds.listener import Listener
 from app.contract.builds import BuildView
@@ -32,6 +33,10 @@ class Change:
     version: int
     build: BuildView
 
+    @property
+    def final(self) -> bool:
+        return self.build.status.final
+
 
 class Sign(Enum):
     """What a follower hears besides news."""
@@ -43,70 +48,78 @@ class Sign(Enum):
 
 
 class Feed(ABC):
-    def __init__(self, stopping: Callable[[], bool]) -> None:
-        """`stopping`: whether this process is about to end, and all who follow shall go."""
-        self._stopping = stopping
+    """Runs while somebody follows."""
+
+    def __init__(self, topic: str, changes: Changes) -> None:
+        self._topic = topic
+        self._news = changes
         self._listeners: set[Listener] = set()
         self._gone = False
-        self._closed = False
+        self._closed = True
         self._bell: Bell | None = None
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self, bell: Bell) -> None:
-        """Look whenever `bell` rings, until `close`."""
-        self._bell = bell
+    async def _run(self) -> None:
+        """Look whenever there may be news, until nobody follows."""
         try:
-            behind = False
-            while not self._closed:
-                try:
-                    if await self._look() or behind:
-                        self._tell()
-                    behind = False
-                except StoreUnavailable as error:
-                    log.warning("followers wait: %s", error)
-                    behind = True
-                    await bell.wait(OUTAGE)
-                    continue
-                if self._stopping():
-                    break
-                await bell.wait(_IDLE)
+            with self._news.watch(self._topic) as self._bell:
+                await self._look_and_tell(self._bell)
         except NotFound:
             self._gone = True
         except Exception:
             # A door: whoever follows is let go, and comes back.
             log.exception("a feed failed")
         finally:
+            self._task = None
             self._closed = True
             self._tell()
 
-    def close(self) -> None:
-        """Nobody follows any more. Not a cancel, which Python 3.11's `wait_for`, in Redis' client,
-        may swallow."""
-        self._closed = True
-        if self._bell:
-            self._bell.ring()
+    async def _look_and_tell(self, bell: Bell) -> None:
+        behind = False
+        while not self._closed:
+            try:
+                if await self._look() or behind:
+                    self._tell()
+                behind = False
+            except StoreUnavailable as error:
+                log.warning("followers wait: %s", error)
+                behind = True
+                await bell.wait(OUTAGE)
+                continue
+            if self._news.stopping:
+                break
+            await bell.wait(_IDLE)
 
     @abstractmethod
     async def _look(self) -> bool:
         """Learn what is new; False when nothing is. Raises `StoreUnavailable`, `NotFound`."""
 
     def _tell(self) -> None:
+        now = asyncio.get_running_loop().time()
         for listener in self._listeners:
-            listener.tell()
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing comes any more: a new follower needs a new feed."""
-        return self._closed
+            listener.tell(now)
 
     @property
     def _over(self) -> bool:
-        return self._closed or self._stopping()
+        return self._closed or self._news.stopping
 
     @contextmanager
     def _listening(self, *, until: float, patience: float) -> Iterator[Listener]:
         with Listener(until=until, patience=patience) as listener:
             self._listeners.add(listener)
+            self._closed = False
+            if self._task is None:
+                self._task = asyncio.create_task(self._run(), name=f"feed of {self._topic}")
             try:
                 yield listener
             finally:
                 self._listeners.discard(listener)
+                if not self._listeners:
+                    self._close()
+
+    def _close(self) -> None:
+        """Nobody follows any more. Not a cancel, which Python 3.11's `wait_for`, in Redis' client,
+        may swallow."""
+        self._closed = True
+        if self._bell:
+            self._bell.ring()

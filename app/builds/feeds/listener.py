@@ -29,32 +29,25 @@ class Listener:
     def expired(self) -> bool:
         return time.time() >= self._until
 
-    def tell(self) -> None:
-        """There is news."""
+    def tell(self, now: float) -> None:
+        """There is news, at this time of the loop."""
         self._news = True
-        self._end_wait(news=True)
+        self._heard = now
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(True)
 
     def clear(self) -> None:
         """What was told until now is about to be looked at."""
         self._news = False
 
-    async def wait(self) -> bool:
+    def wait(self) -> asyncio.Future[bool]:
         """True at the next news, False when there were none for as long as the patience lasts, or
         at the end of the time."""
+        waiter = self._waiter = self._loop.create_future()
         if self._news:
-            return True
-        if self.expired:
-            return False
-        self._waiter = self._loop.create_future()
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
-            self._heard = self._loop.time()
-
-    def _end_wait(self, *, news: bool) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(news)
+            waiter.set_result(True)
+        return waiter
 
     def _arm(self) -> None:
         patient = self._heard + self._patience - self._loop.time()
@@ -65,6 +58,7 @@ class Listener:
     def _ring(self) -> None:
         now = self._loop.time()
         if self.expired or now >= self._heard + self._patience:
-            self._end_wait(news=False)
             self._heard = now
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(False)
         self._arm()

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
+from app.builds.changes import Changes
 from app.builds.errors import NotFound, StoreUnavailable
 from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign
 from app.builds.store import BuildStore
@@ -17,9 +18,9 @@ _PAGE: Final = 32
 
 class OwnerFeed(Feed):
     def __init__(
-        self, owner: str, store: BuildStore, reader: ChangeReader, stopping: Callable[[], bool]
+        self, owner: str, store: BuildStore, reader: ChangeReader, changes: Changes
     ) -> None:
-        super().__init__(stopping)
+        super().__init__(owner, changes)
         self._owner = owner
         self._store = store
         self._reader = reader
