@@ -69,7 +69,8 @@ class WorkerSettings(FromEnvironment):
     )
     worker_name: str = Field(
         default_factory=lambda: os.uname().nodename,
-        pattern=r"^[\w.-]{1,64}$",
+        max_length=64,
+        pattern=r"^[\w.-]+$",  # without {1,64}, which takes 20 ms to be compiled
         description="The worker's name on builds; default: the host's.",
     )
     worker_concurrency: Annotated[int, Field(ge=1)] = Field(

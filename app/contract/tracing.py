@@ -6,6 +6,7 @@ unless an endpoint is configured by the variables that the SDK itself reads.
 
 import json
 import logging
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -42,6 +43,7 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 _LONGEST_STATE: Final = 512
 
 _SAMPLED: Final = 1  #: W3C Trace Context §3.2.2.5.1
+_METRICS: Final = "opentelemetry.sdk.metrics"
 _SDK: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _W3C: Final = TraceContextTextMapPropagator()
 
@@ -74,6 +76,8 @@ class Tracing:
 
     def start(self) -> None:
         if self._configured and self._exporting is None:
+            if sys.modules.get(_METRICS, log) is None:
+                del sys.modules[_METRICS]  # see app/__init__.py; what is loaded now may want it
             module: Any = import_module("app.contract.span_export")
             try:
                 self._exporting = module.start(self._service)
