@@ -50,11 +50,12 @@ lint: $(VENV)/.test ## Style, format, types and the floor plan
 	@echo '── import-linter: floor plan'
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## Measure speed: builds, submissions, lists of a long history, live logs
+bench: $(VENV)/.test ## Measure speed: builds, submissions, long histories and queues, live logs
 	@$(BIN)/python -m benchmarks.build
 	@$(BIN)/python -m benchmarks.submit
 	@$(BIN)/python -m benchmarks.history
 	@$(BIN)/python -m benchmarks.follow
+	@$(BIN)/python -m benchmarks.growth
 
 chaos: $(VENV)/.test ## A storm of faults over the real parts; seed=N repeats one
 	@$(BIN)/python -m chaos $(if $(seed),--seed $(seed))

@@ -56,8 +56,8 @@ end
 """
 
 
-async def fill(store: BuildStore, redis: "Redis", owner: str, builds: int) -> str:
-    """Give a user so many builds; returns an id that the oldest ones are before, a page of them."""
+async def fill(store: BuildStore, redis: "Redis", owner: str, builds: int) -> list[str]:
+    """Give a user so many builds; returns their ids, the oldest first."""
     first = BuildIds().new()
     ids = (first[:-5] + "".join(end) for end in itertools.product(_DIGITS, repeat=5))
     oldest, *copies = itertools.islice(ids, builds)
@@ -72,7 +72,7 @@ async def fill(store: BuildStore, redis: "Redis", owner: str, builds: int) -> st
     copy = redis.register_script(_COPY)
     for at in range(0, len(copies), _BATCH):
         await copy(keys=[*lists, keys.build(oldest)], args=copies[at : at + _BATCH])
-    return copies[_PAGE - 1]
+    return [oldest, *copies]
 
 
 async def run(folder: Path, *, long: int, pages: int) -> None:
@@ -84,9 +84,9 @@ async def run(folder: Path, *, long: int, pages: int) -> None:
         calls: dict[tuple[str, str], Callable[[], Awaitable[None]]] = {}
         for owner, builds in ((FEW, SHORT), (MANY, long)):
             begun = time.monotonic()
-            behind = await fill(store, redis, owner, builds)
+            ids = await fill(store, redis, owner, builds)
             print(f"{builds:>9,} builds in {time.monotonic() - begun:.0f} s")
-            for page, before in (("first page", None), ("last page", behind)):
+            for page, before in (("first page", None), ("last page", ids[_PAGE])):
                 calls[owner, page] = page_of(store, owner, before)
         times = await measure(calls, pages)
         await store.close()
