@@ -60,7 +60,9 @@ class Load:
     """Keeps so many builds under way until all have ended."""
 
     def __init__(self, stack: Stack) -> None:
-        self._http = httpx.AsyncClient(base_url=stack.api_url, timeout=60)
+        # Servers close what was idle for 5 s: it must not be just then that it is used again.
+        limits = httpx.Limits(keepalive_expiry=2)
+        self._http = httpx.AsyncClient(base_url=stack.api_url, timeout=60, limits=limits)
         self._tokens = [stack.token(name) for name in USERS]
         self._left = 0
         self.statuses: Counter[str] = Counter()
