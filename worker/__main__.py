@@ -63,6 +63,7 @@ def main() -> int:
     app = create_celery(settings)
     # In each pool process, as threads do not live through a fork.
     worker_process_init.connect(lambda **_: traces.start(), weak=False)
+    worker_process_shutdown.connect(lambda **_: tools.sandbox.close(), weak=False)
     worker_process_shutdown.connect(lambda **_: traces.stop(_STOP_TRACES), weak=False)
     worker_shutting_down.connect(lambda **_: tools.shutdown.begin(), weak=False)
     register(app, tools, settings.seal)

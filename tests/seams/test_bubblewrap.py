@@ -22,7 +22,7 @@ from tests.sandboxed import (
     workspace_in,
 )
 from worker.errors import SandboxFailed
-from worker.sandbox import Limits, Sandbox, Workspace
+from worker.sandbox import Limits, Sandbox, Workspace, etc
 
 
 @pytest.fixture
@@ -188,3 +188,32 @@ def test_a_step_that_replaces_tmp_does_not_get_the_hosts(
     script = "cd /build; rm -rf tmp; ln -s / tmp"
     assert run(sandbox, workspace, command(workspace, script)).status == 0
     assert run(sandbox, workspace, command(workspace, "ls -A /tmp")).output == ""
+
+
+def test_the_hosts_certificates_and_names_are_there_and_follow_its_changes(
+    sandbox: Sandbox, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, workspaces: Path
+) -> None:
+    host = workspaces.parent / "etc"
+    (host / "ssl" / "certs").mkdir(parents=True)
+    (host / "ssl" / "private").mkdir()
+    (host / "hosts").write_text("one\n")
+    (host / "ssl" / "private" / "key").write_text("secret\n")
+    (host / "ssl" / "certs" / "ca.pem").symlink_to("/usr/share/ca.pem")
+    monkeypatch.setattr(etc, "HOST", host)
+    script = "cat /etc/hosts; find /etc | sort; readlink /etc/ssl/certs/ca.pem"
+    there = "/etc\n/etc/group\n/etc/hosts\n/etc/passwd\n/etc/ssl\n/etc/ssl/certs\n"
+    there += "/etc/ssl/certs/ca.pem\n/usr/share/ca.pem\n"
+    assert run(sandbox, workspace, command(workspace, script)).output == "one\n" + there
+    with closing(sandbox.start(command(workspace, "read x || cat /etc/hosts"), workspace)) as old:
+        (host / "hosts").write_text("two, and longer\n")
+        assert run(sandbox, workspace, command(workspace, script)).output == (
+            "two, and longer\n" + there
+        )
+        assert drain(old) == "one\n", "what runs has what was there when it began"
+
+
+def test_a_given_path_below_etc_can_be_read(sandbox: Sandbox, workspace: Workspace) -> None:
+    script = "cat /etc/hostname"
+    given = command(workspace, script, readable=(Path("/etc/hostname"),))
+    assert run(sandbox, workspace, given).output == Path("/etc/hostname").read_text()
+    assert run(sandbox, workspace, command(workspace, script)).status == 1

@@ -25,11 +25,13 @@ import shutil
 import signal
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 from worker.errors import SandboxFailed
 from worker.sandbox import Command, Gate, Limits, Process, Workspace, child, root_fs, tree
 from worker.sandbox.child import Child, ExitStatus
+from worker.sandbox.etc import HOST, UID, Etc
 from worker.sandbox.launch import Launcher
 from worker.sandbox.pipes import memory_file, null_device, pipe
 from worker.sandbox.rlimits import rlimits
@@ -51,9 +53,9 @@ _INIT: Final = (
 #: The same, held back until there is a line on its input.
 _HELD: Final = _INIT.replace('echo && ("$@" 2>&1)', 'echo; read -r go && ("$@" 2>&1 </dev/null)')
 
-#: The descriptors that a launched bwrap has beside 0, 1 and 2: its arguments, what it tells of
-#: itself, and the first of the files that it makes inside.
-_ARGUMENTS, _INFO, _FILES = 3, 4, 5
+#: The descriptors that a launched bwrap has beside 0, 1 and 2: its arguments, and what it tells of
+#: itself.
+_ARGUMENTS, _INFO = 3, 4
 
 _START: Final = 30.0  #: seconds for bwrap to set up; it takes about 0.01 on an idle machine
 _END: Final = 30.0  #: seconds for a killed namespace to be gone
@@ -73,6 +75,7 @@ class Bubblewrap:
         """Raises `SandboxFailed` when bwrap is not installed."""
         self._bwrap = _program("bwrap", "bubblewrap")
         self._workspaces = workspaces
+        self._etcs: dict[tuple[Path, ...], Etc] = {}
         self._memory_bytes = limits.memory_bytes
         found = rlimits(limits)
         self._processes = str(found.processes)
@@ -99,7 +102,6 @@ class Bubblewrap:
             info, their_info = pipe(ours, theirs)
             status, their_status = pipe(ours, theirs)
             held, go = pipe(theirs, ours) if command.gate else (null_device(theirs), -1)
-            files = [memory_file(theirs, content.encode()) for _, content in root_fs.USER_FILES]
             arguments = [*self._namespaces(command), *self._file_system(command, workspace)]
             for name, value in command.env.items():
                 arguments += ["--setenv", name, value]
@@ -108,7 +110,7 @@ class Bubblewrap:
                 [self._bwrap, "--args", str(_ARGUMENTS), "--", "/bin/sh", "-c",
                  _HELD if command.gate else _INIT, "sh", self._processes, *argv],
                 self._workspaces.user,
-                [held, their_output, given, their_info, *files, their_status],
+                [held, their_output, given, their_info, their_status],
             )  # fmt: skip
             theirs.close()
             confined = Confined(child, output, ExitStatus(status))
@@ -132,6 +134,8 @@ class Bubblewrap:
 
     def close(self) -> None:
         self._launcher.close()
+        while self._etcs:
+            self._etcs.popitem()[1].close()
 
     def _namespaces(self, command: Command) -> list[str]:
         return [
@@ -142,16 +146,16 @@ class Bubblewrap:
             "--new-session",
             "--clearenv",
             *("--hostname", "baton"),
-            *("--uid", str(root_fs.UID), "--gid", str(root_fs.UID)),
+            *("--uid", str(UID), "--gid", str(UID)),
             *("--info-fd", str(_INFO)),
             *("--chdir", str(command.cwd)),
         ]
 
     def _file_system(self, command: Command, workspace: Workspace) -> list[str]:
-        arguments = root_fs.system()
-        for number, (path, _) in enumerate(root_fs.USER_FILES, _FILES):
-            arguments += ["--perms", "0644", "--file", str(number), path]
-        return arguments + root_fs.command_part(
+        # Nearly always none, but a deploy key may lie there.
+        points = tuple(path for path in command.readable if path.is_relative_to(HOST))
+        etc = self._etcs.setdefault(points, Etc(self._workspaces, points))
+        return root_fs.system(etc.path()) + root_fs.command_part(
             workspace.root, command.readable, self._memory_bytes
         )
 

@@ -1,8 +1,7 @@
 """The file system that a build in bubblewrap sees, as arguments to bwrap.
 
     /usr /bin /lib* /sbin      the host's, read-only
-    /etc                       a user list of our own; the host's certificates, name service and
-                               linker cache, read-only; nothing else of the host's
+    /etc                       what `etc.py` says, read-only
     /proc /dev                 of the sandbox's own namespaces; /dev/shm is of limited size
     /build                     the workspace; /tmp and /var/tmp are its tmp/
     further paths              read-only, where the command is given any
@@ -20,55 +19,12 @@ BUILD: Final = Path("/build")
 
 _TMP, _VAR_TMP, _SHM = "/tmp", "/var/tmp", "/dev/shm"  # noqa: S108  mount points inside
 
-#: The build's user inside. Not 65534: all that belongs to users from outside shows as that one.
-UID: Final = 1000
-
 _SYSTEM: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
-#: What programs cannot do without, on the distributions that we know. Keys and configuration of the
-#: host's own services stay outside: /etc/ssl/private, /etc/ssh, /etc/gitconfig, …
-_ETC: Final = (
-    "alternatives",
-    "ca-certificates",
-    "ca-certificates.conf",
-    "crypto-policies",
-    "hosts",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "nsswitch.conf",
-    "pki/ca-trust/extracted",
-    "pki/tls/certs",
-    "protocols",
-    "resolv.conf",
-    "services",
-    "ssl/cert.pem",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "timezone",
-)
 
-#: Files that are made inside: path and content.
-USER_FILES: Final = (
-    (
-        "/etc/passwd",
-        f"build:x:{UID}:{UID}:build:/build/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
-    ),
-    ("/etc/group", f"build:x:{UID}:\nnogroup:x:65534:\n"),
-)
-
-
-def system() -> list[str]:
-    """The part that is the same for every command on this host."""
-    return [
-        "--ro-bind",
-        "/usr",
-        "/usr",
-        *_system_links(),
-        *("--perms", "0755", "--dir", "/etc"),
-        *_etc(),
-    ]
+def system(etc: Path) -> list[str]:
+    """The part that is the same for every command on this host, with `etc` as its /etc."""
+    return ["--ro-bind", "/usr", "/usr", *_system_links(), "--ro-bind", str(etc), "/etc"]
 
 
 def command_part(root: Path, readable: Iterable[Path], shm_bytes: int) -> list[str]:
@@ -89,13 +45,6 @@ def _system_links() -> Iterable[str]:
         if path.is_symlink():
             yield from ("--symlink", str(path.readlink()), str(path))
         elif path.is_dir():
-            yield from ("--ro-bind", str(path), str(path))
-
-
-def _etc() -> Iterable[str]:
-    for name in _ETC:
-        path = Path("/etc") / name
-        if path.exists():
             yield from ("--ro-bind", str(path), str(path))
 
 

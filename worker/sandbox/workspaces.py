@@ -4,6 +4,7 @@
         bld_…-k3v9x2ab/            the build's own from here on, 0700
             source/ home/ tmp/
             script-91f3…           a step's script, 0400
+        etc-3m8r_w1q/              what builds in bubblewrap see as /etc
 
 A worker holds a lock on each of its workspaces; one that nobody holds was left by a worker that was
 killed, and goes with `sweep`.
@@ -65,6 +66,15 @@ class Workspaces:
                     os.chown(each, self.user.uid, self.user.gid)
         except OSError as error:
             raise SandboxFailed(f"cannot make a workspace: {error}") from error
+        return root
+
+    def make_for_all(self, name: str) -> Path:
+        """A new directory of the worker's that builds may read; it stays while the worker does."""
+        try:
+            root = self._locked(name)
+            root.chmod(0o755)
+        except OSError as error:
+            raise SandboxFailed(f"cannot make {name}/: {error}") from error
         return root
 
     def _locked(self, name: str) -> Path:
