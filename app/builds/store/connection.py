@@ -1,8 +1,8 @@
 """The way to Redis: a client whose calls are bounded, and what its failures mean."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -52,16 +52,35 @@ def connect(url: str) -> "Redis":
     return Redis.from_pool(pool)
 
 
-@asynccontextmanager
-async def answering() -> AsyncIterator[None]:
-    """Raises `StoreUnavailable` when Redis does not answer, or takes no writes now."""
-    try:
-        yield
-    except _UNAVAILABLE as error:
-        raise StoreUnavailable(f"the store did not answer ({type(error).__name__})") from error
-    except ResponseError as error:
-        # Redis before 7 puts a script's error behind words of its own: `… -MISCONF …`.
-        word = next((word for word in _PASSING if re.search(rf"(^|-){word}\b", str(error))), None)
-        if word is None:
-            raise
-        raise StoreUnavailable(f"the store takes no writes ({word})") from error
+class _Answering:
+    """What `answering` returns."""
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, _UNAVAILABLE):
+            name = type(error).__name__
+            raise StoreUnavailable(f"the store did not answer ({name})") from error
+        if isinstance(error, ResponseError):
+            # Redis before 7 puts a script's error behind words of its own: `… -MISCONF …`.
+            said = str(error)
+            word = next((word for word in _PASSING if re.search(rf"(^|-){word}\b", said)), None)
+            if word is not None:
+                raise StoreUnavailable(f"the store takes no writes ({word})") from error
+
+
+_ANSWERING: Final = _Answering()
+
+
+def answering() -> AbstractAsyncContextManager[None]:
+    """Raises `StoreUnavailable` when Redis does not answer, or takes no writes now.
+
+    One object for all: it stands around every call, and keeps nothing.
+    """
+    return _ANSWERING
