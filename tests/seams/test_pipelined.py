@@ -140,6 +140,26 @@ async def test_a_frozen_redis_costs_each_call_its_time_and_no_more(
     assert await connection.call("ECHO", "again") == b"again"
 
 
+async def test_a_slow_answer_ends_its_call_and_not_the_connection_that_others_are_heard_on(
+    connection: PipelinedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = (
+        "local t = redis.call('TIME') local till = t[1] * 1000000 + t[2] + 600000 "
+        "repeat t = redis.call('TIME') until t[1] * 1000000 + t[2] >= till return ARGV[1]"
+    )
+    number = await connection.call("CLIENT", "ID")
+    monkeypatch.setattr(pipelined, "TIMEOUT", 1.5)
+    first = asyncio.create_task(connection.call("EVAL", busy, 0, "first"))
+    await asyncio.sleep(0.1)  # Redis reads what comes meanwhile at once, and answers it at once
+    late = await asyncio.gather(
+        *(connection.call("EVAL", busy, 0, n) for n in range(3)), return_exceptions=True
+    )
+    assert await first == b"first"
+    assert {type(answer) for answer in late} == {TimeoutError}
+    monkeypatch.setattr(pipelined, "TIMEOUT", 10)
+    assert await connection.call("CLIENT", "ID") == number
+
+
 async def test_scripts_that_redis_forgot_are_given_to_it_again(
     store: BuildStore, admin: Redis
 ) -> None:

@@ -39,14 +39,16 @@ class PipelinedConnection:
     async def calls(self, *commands: Sequence[Word]) -> list[Any]:
         """Several commands in one round trip, which others may come between. Raises what `call`
         raises, for the first that fails."""
-        connection = None
+        connection, before = None, 0
         try:
             async with asyncio.timeout(TIMEOUT):
                 connection = self._usable() or await self._connect()
+                before = connection.answers
                 return await asyncio.gather(*(connection.ask(words) for words in commands))
         except TimeoutError:
-            if connection is not None:  # the answers to those behind it would be late, too
-                connection.close("an answer took too long")
+            # It may be slow because much goes over it; if nothing does, nobody gets an answer.
+            if connection is not None and connection.answers == before:
+                connection.close("no answers came")
             raise
 
     async def close(self) -> None:
@@ -78,6 +80,7 @@ class _Open:
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._why = "the connection ended"
         self.broken = False
+        self.answers = 0  #: so many came
         self._running = asyncio.create_task(self._run(), name="store")
 
     def ask(self, words: Sequence[Word]) -> asyncio.Future[Any]:
@@ -125,6 +128,7 @@ class _Open:
                 said, error = await self._connection.read_response(), None
             except ResponseError as refusal:
                 said, error = None, refusal
+            self.answers += 1
             answer = self._waiting.popleft()
             if answer.done():
                 continue  # nobody waits for it any more
