@@ -36,8 +36,13 @@ def leftovers(redis: "Redis", *, besides: AbstractSet[str] = frozenset()) -> lis
     wrong: Mapping[str, Callable[[str], str | None]] = {
         "build": lambda key: _stray(key, ended),
         "log": lambda key: _stray(key, ended),
-        "ended": lambda _: _refers_to(
-            {each for each in ended if not redis.exists(keys.build(each))}
+        # Meanwhile builds go whose time is over, record and reference at once: looked at in order.
+        "ended": lambda key: _refers_to(
+            {
+                each
+                for each in ended
+                if not redis.exists(keys.build(each)) and redis.zscore(key, each) is not None
+            }
         ),
         "index": lambda key: _refers_to(_members(redis, key) - ended),
         "changes": lambda key: _refers_to(_members(redis, key) - ended),
