@@ -23,6 +23,7 @@ from app.contract.errors import BatonError
 from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.spec import BuildSpec
 from app.contract.status import Status
+from app.contract.tls import context_for
 
 #: Seconds between attempts at a call that may be repeated: a restart of the API fits in.
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
@@ -135,7 +136,11 @@ class BatonClient:
         self._auth = _Bearer(OneToken(token) if isinstance(token, str) else token)
         # Proxies are for what is far away.
         near = httpx.URL(self.api_url).host in _LOOPBACK
-        self._http = http or httpx.Client(timeout=_TIMEOUT, trust_env=not near)
+        self._http = http or httpx.Client(
+            timeout=_TIMEOUT,
+            trust_env=not near,
+            verify=context_for(self.api_url, trust_env=not near),
+        )
         self._sleep = sleep
 
     def __enter__(self) -> Self:

@@ -46,6 +46,7 @@ from app.builds.waiting import Waiting, WaitRules
 from app.builds.watch import Watch, WatchRules
 from app.contract import dpop, paths, scopes, tracing
 from app.contract.problems import Code
+from app.contract.tls import context_for
 from app.contract.tracing import OFF, Tracing
 from app.security_headers import with_security_headers
 from app.settings import Settings
@@ -189,7 +190,8 @@ async def _lifespan(
         seal=settings.seal,
     )
     queue = TracedQueue(metrics.observed_queue(queue), traces)
-    async with httpx.AsyncClient(timeout=10, trust_env=True, limits=_WARM) as http:
+    trusted = context_for(settings.keys_url, settings.token_url)
+    async with httpx.AsyncClient(timeout=10, trust_env=True, verify=trusted, limits=_WARM) as http:
         tokens = make_tokens(settings, http, keys, KeptStore(redis))
         mint = metrics.observed_mint(mint_with(tokens.minter))
         mint = traced_mint(mint, traces, provider=settings.minter)

@@ -30,6 +30,7 @@ from app.contract.runs import (
     Progress,
     Result,
 )
+from app.contract.tls import context_for
 from worker.errors import LeaseLost, ReportImpossible, RunError
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ def connections(api_url: str) -> httpx.Client:
         headers={"Accept-Encoding": "identity"},
         cookies=CookieJar(nobody),
         timeout=httpx.Timeout(_ANSWER_TIMEOUT, connect=_CONNECT_TIMEOUT),
+        verify=context_for(api_url),
         limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
         follow_redirects=False,
     )
