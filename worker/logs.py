@@ -193,6 +193,10 @@ class LogShipper:
         log.warning("the API takes no more log")
         self._moved(end, full=True)
 
+    def delivered(self, end: int) -> None:
+        """The result brought what was held: the log ends at the byte `end`."""
+        self._moved(end)
+
     def stop(self) -> None:
         """End the thread, sent or not."""
         self._give_up()

@@ -361,6 +361,7 @@ class Run:
                 if not tail:
                     raise
             else:
+                self._shipper.delivered(result.log_length)
                 return
             if time.monotonic() >= deadline:
                 raise ReportImpossible("the API has another log than the one it was sent")
