@@ -50,12 +50,13 @@ lint: $(VENV)/.test ## Style, format, types and the floor plan
 	@echo '── import-linter: floor plan'
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## Measure speed: builds, submissions, long histories and queues, live logs
+bench: $(VENV)/.test ## Measure speed: builds, submissions, long histories and queues, live logs, starts
 	@$(BIN)/python -m benchmarks.build
 	@$(BIN)/python -m benchmarks.submit
 	@$(BIN)/python -m benchmarks.history
 	@$(BIN)/python -m benchmarks.follow
 	@$(BIN)/python -m benchmarks.growth
+	@$(BIN)/python -m benchmarks.start
 
 chaos: $(VENV)/.test ## A storm of faults over the real parts; seed=N repeats one
 	@$(BIN)/python -m chaos $(if $(seed),--seed $(seed))
