@@ -10,6 +10,7 @@ All else does not exist, and nothing outside /build and /dev/shm can be written.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +40,12 @@ def command_part(root: Path, readable: Iterable[Path], shm_bytes: int) -> list[s
     return [*arguments, "--remount-ro", "/"]
 
 
-def _system_links() -> Iterable[str]:
+@cache
+def _system_links() -> tuple[str, ...]:
+    return tuple(_each_system_link())
+
+
+def _each_system_link() -> Iterable[str]:
     for name in _SYSTEM:
         path = Path("/") / name
         if path.is_symlink():
