@@ -6,9 +6,11 @@ import pty
 import re
 import signal
 import subprocess
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
+from tests.fork_server import fork_server
 from tests.integration.dev_process import BATON, environment
 from tests.stack import AUDIENCE, Stack
 from tests.waiting import wait_until
@@ -20,13 +22,28 @@ def settings(stack: Stack, user: str = "ann") -> dict[str, str]:
     )
 
 
+def run(
+    env: dict[str, str], *arguments: str, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """A command to its end, forked: `test_imports` has those that are executed."""
+    argv = [BATON, *arguments]
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(stdin)
+        given.seek(0)
+        process = fork_server().start(argv, env, out, err, stdin=given, fork=True)
+        try:
+            code = process.wait(120)
+        finally:
+            process.kill()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(argv, code, out.read(), err.read())
+
+
 def baton(
     stack: Stack, *arguments: str, stdin: bytes = b"", user: str = "ann"
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [BATON, *arguments], env=settings(stack, user), input=stdin,
-        check=False, capture_output=True, timeout=120,
-    )  # fmt: skip
+    return run(settings(stack, user), *arguments, stdin=stdin)
 
 
 def submit(stack: Stack, script: str) -> str:
@@ -74,10 +91,13 @@ class Terminal:
     def __enter__(self) -> Self:
         self._ours, theirs = pty.openpty()
         os.set_blocking(self._ours, False)
-        self.process = subprocess.Popen(
-            [BATON, *self._arguments], env=self._env, stdout=theirs, stderr=theirs,
-            stdin=theirs if self._keyboard else subprocess.DEVNULL,
-        )  # fmt: skip
+        self.process = fork_server().start(
+            [BATON, *self._arguments],
+            self._env,
+            theirs,
+            stdin=theirs if self._keyboard else None,
+            fork="PYTHONIOENCODING" not in self._env,  # which is for a new interpreter
+        )
         os.close(theirs)
         return self
 
@@ -132,4 +152,4 @@ class Terminal:
 
         wait_until("the command has ended", ended, seconds=60)
         self.read()
-        return int(self.process.returncode)
+        return self.process.wait(0)

@@ -1,8 +1,8 @@
-"""A process that starts the servers of tests, and ends with the tests together with all of them.
+"""A process that starts others for tests, and ends with the tests together with all of them.
 
 Run as a program, this file is that process; imported, it is how tests talk to it. What it executes
 is any program. What it forks is a command of Baton's, which the fork server has imported once: it
-begins as the command does, with the arguments, environment, directory and output that it is given
+begins as the command does, with the arguments, environment, directory and files that it is given
 and nothing else open, and it ends as an interpreter does. Only what exec sets is the fork server's
 own: the command line and environment that /proc shows, and the interpreter's options.
 """
@@ -22,17 +22,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal, TextIO
 
-#: What the commands import, and what they import only when they have begun.
-_IMPORTED: Final = ("app.cli.api", "app.cli.issuer", "app.cli.worker", "worker.__main__")
+#: What the commands import: those that serve, and those that ask.
+_IMPORTED: Final = (
+    *("app.cli.api", "app.cli.issuer", "app.cli.worker", "worker.__main__"),
+    *("app.cli.builds", "app.cli.follow", "app.cli.login", "app.cli.token", "app.cli.doctor"),
+)
 
 _LONGEST: Final = 1 << 17  #: bytes of a request
 _PR_SET_PDEATHSIG: Final = 1
+
+
+File = IO[bytes] | int
 
 
 class Process:
@@ -88,27 +94,20 @@ class ForkServer:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
             )  # fmt: skip
 
-    def fork(self, argv: Sequence[str], env: Mapping[str, str], out: IO[bytes]) -> Process:
-        """Start `baton api`, `baton issuer` or `baton worker`; what it prints goes to `out`."""
-        return self._start(argv, env, out, Path.cwd(), fork=True)
-
-    def execute(
-        self, argv: Sequence[str], env: Mapping[str, str], out: IO[bytes], cwd: Path | None = None
-    ) -> Process:
-        """Start any program; what it prints goes to `out`."""
-        return self._start(argv, env, out, cwd or Path.cwd(), fork=False)
-
-    def _start(
-        self, argv: Sequence[str], env: Mapping[str, str], out: IO[bytes], cwd: Path, *, fork: bool
-    ) -> Process:
+    def start(
+        self, argv: Sequence[str], env: Mapping[str, str], out: File, err: File | None = None, *,
+        fork: bool, stdin: File | None = None, cwd: Path | None = None,
+    ) -> Process:  # fmt: skip
+        """Start a program, or fork a command of Baton's, which `argv` begins with all the same. It
+        prints to `out`, unless there is an `err`, and reads nothing, unless there is a `stdin`."""
+        where = str(cwd or Path.cwd())
+        request = json.dumps({"argv": argv, "env": dict(env), "cwd": where, "fork": fork})
         status, theirs = os.pipe()
-        request = json.dumps({"argv": argv, "env": dict(env), "cwd": str(cwd), "fork": fork})
-        try:
+        with Path(os.devnull).open("rb") as nothing, open(theirs, "wb") as write_end:  # noqa: PTH123
+            files = [nothing if stdin is None else stdin, out, out if err is None else err]
             with self._lock:
-                _send(self._control, request, out.fileno(), theirs)
+                _send(self._control, request, *map(_number, [*files, write_end]))
                 pid, [pidfd] = _receive(self._control)
-        finally:
-            os.close(theirs)
         return Process(argv, pid, pidfd, status)
 
     def close(self) -> None:
@@ -124,6 +123,10 @@ def fork_server() -> ForkServer:
     return server
 
 
+def _number(file: File) -> int:
+    return file if isinstance(file, int) else file.fileno()
+
+
 def _send(control: socket.socket, words: str, *files: int) -> None:
     rights = array.array("i", files)
     control.sendmsg([words.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -131,7 +134,7 @@ def _send(control: socket.socket, words: str, *files: int) -> None:
 
 def _receive(control: socket.socket) -> tuple[Any, list[int]]:
     """What was sent, and the files; `None` when the other side has ended."""
-    words, files, _, _ = socket.recv_fds(control, _LONGEST, 2)
+    words, files, _, _ = socket.recv_fds(control, _LONGEST, 4)
     return json.loads(words) if words else None, files
 
 
@@ -160,7 +163,7 @@ class _Forks:
                 if self._fork(request, *files):
                     return True
 
-    def _fork(self, request: dict[str, Any], out: int, status: int) -> bool:
+    def _fork(self, request: dict[str, Any], stdin: int, out: int, err: int, status: int) -> bool:
         if request["fork"]:
             for name in _IMPORTED:
                 import_module(name)
@@ -172,9 +175,10 @@ class _Forks:
         if pid == 0:
             os.close(status)
             self._close()
-            _become(request, out, parent)
+            _become(request, (stdin, out, err), parent)
             return True
-        os.close(out)
+        for file in (stdin, out, err):
+            os.close(file)
         pidfd = os.pidfd_open(pid)
         self._children[pidfd] = pid, status
         self._selector.register(pidfd, selectors.EVENT_READ)
@@ -198,14 +202,14 @@ class _Forks:
             os.close(status)
 
 
-def _become(request: dict[str, Any], out: int, parent: int) -> None:
+def _become(request: dict[str, Any], files: Iterable[int], parent: int) -> None:
     """Make of this process, just forked, what it was forked for: by exec, or as exec would."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the kernel was told
         os.kill(os.getpid(), signal.SIGKILL)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.close(out)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
     os.chdir(request["cwd"])
     if not request["fork"]:
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # exec resets no ignored one
@@ -217,6 +221,15 @@ def _become(request: dict[str, Any], out: int, parent: int) -> None:
     time.tzset()
     tempfile.tempdir = None
     sys.argv = request["argv"]
+    sys.stdin = _opened(0, "r", sys.stdin)
+    sys.stdout = _opened(1, "w", sys.stdout)
+    sys.stderr = _opened(2, "w", sys.stderr, buffering=1)
+
+
+def _opened(number: int, mode: Literal["r", "w"], before: TextIO, buffering: int = -1) -> TextIO:
+    """A standard stream on the file that now has its number; a terminal is written line by line."""
+    encoding, errors = before.encoding, before.errors
+    return open(number, mode, buffering, encoding, errors, closefd=False)
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ class RabbitProcess:
                 [_program("rabbitmq-server")],
             ):
                 self._processes.append(
-                    fork_server().execute(argv, self._env, out, cwd=self._folder)
+                    fork_server().start(argv, self._env, out, fork=False, cwd=self._folder)
                 )
         wait_until("rabbitmq answers", self._answers, seconds=120)
 

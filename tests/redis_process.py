@@ -35,7 +35,7 @@ class RedisProcess:
             "--dir", str(self._data), "--appendonly", "yes", "--save", "",
         ]  # fmt: skip
         with Path(os.devnull).open("wb") as out:
-            self._process = fork_server().execute(argv, os.environ, out)
+            self._process = fork_server().start(argv, os.environ, out, fork=False)
         wait_until("redis answers", self._answers)
 
     @property

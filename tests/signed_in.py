@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.browsing import browser
+from tests.commands import run
+from tests.fork_server import fork_server
 from tests.integration.dev_process import BATON, environment
 from tests.oidc_provider import API, OidcProvider, spa, terminal
 from tests.stack import Stack
@@ -59,10 +61,9 @@ class Home:
         self.env |= variables
 
     def baton(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [BATON, *arguments], env=self.env | variables,
-            check=False, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        done = run(self.env | variables, *arguments)
+        said = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(done.args, done.returncode, *said)
 
     def start(self, *arguments: str, **variables: str) -> "Started":
         return Started([BATON, *arguments], self.env | variables)
@@ -94,9 +95,7 @@ class Started:
     def __init__(self, argv: list[str], env: dict[str, str]) -> None:
         self.log = Path(env["BATON_CONFIG_DIR"]).parent / f"started-{os.urandom(4).hex()}"
         with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-            )
+            self.process = fork_server().start(argv, env, out, fork=True)
 
     def __enter__(self) -> Self:
         return self

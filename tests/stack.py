@@ -47,8 +47,7 @@ class Part:
 
     def start(self) -> None:
         self._out = self.log.open("ab")
-        start = fork_server().fork if self.fork else fork_server().execute
-        self.process = start(self.argv, self.env, self._out)
+        self.process = fork_server().start(self.argv, self.env, self._out, fork=self.fork)
 
     @property
     def pid(self) -> int:

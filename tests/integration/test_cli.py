@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import COMMANDS
-from tests.commands import baton, settings, status, submit
+from tests.commands import baton, run, settings, status, submit
 from tests.integration.dev_process import BATON, environment
 from tests.stack import Stack
 from tests.waiting import wait_until
@@ -216,14 +216,12 @@ def test_show_tells_what_happened(stack: Stack) -> None:
     ],
 )
 def test_wrong_usage_exits_with_2_before_anything_is_sent(arguments: list[str], says: str) -> None:
-    done = subprocess.run(
-        [BATON, *arguments],
-        env=environment(BATON_API_URL=NOWHERE, BATON_TOKEN="t", COLUMNS="200"),
-        check=False, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    env = environment(BATON_API_URL=NOWHERE, BATON_TOKEN="t", COLUMNS="200")
+
+    done = run(env, *arguments)
 
     assert done.returncode == 2
-    assert says in done.stderr
+    assert says in done.stderr.decode()
 
 
 def test_a_spec_that_is_wrong_says_where(stack: Stack) -> None:
@@ -236,25 +234,19 @@ def test_a_spec_that_is_wrong_says_where(stack: Stack) -> None:
 
 
 def test_without_a_token_it_says_how_to_get_one(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [BATON, "list"], env=environment(BATON_CONFIG_DIR=str(tmp_path), COLUMNS="200"),
-        check=False, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = run(environment(BATON_CONFIG_DIR=str(tmp_path), COLUMNS="200"), "list")
 
     assert done.returncode == 2
-    assert "sign in with: baton login --api http://127.0.0.1:8080\n" in done.stderr
-    assert "BATON_TOKEN" in done.stderr
+    assert b"sign in with: baton login --api http://127.0.0.1:8080\n" in done.stderr
+    assert b"BATON_TOKEN" in done.stderr
 
 
 def test_what_cannot_be_a_token_is_not_sent() -> None:
-    done = subprocess.run(
-        [BATON, "list"], env=environment(BATON_TOKEN="two words", BATON_API_URL=NOWHERE),
-        check=False, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = run(environment(BATON_TOKEN="two words", BATON_API_URL=NOWHERE), "list")
 
     assert done.returncode == 2
-    assert "does not look like an access token" in done.stderr
-    assert "words" not in done.stderr
+    assert b"does not look like an access token" in done.stderr
+    assert b"words" not in done.stderr
 
 
 def test_a_refused_token_and_a_missing_build_are_sentences(stack: Stack) -> None:
@@ -267,23 +259,18 @@ def test_a_refused_token_and_a_missing_build_are_sentences(stack: Stack) -> None
 
 
 def test_an_api_that_is_not_there_is_a_sentence() -> None:
-    done = subprocess.run(
-        [BATON, "list", "--api", NOWHERE], env=environment(BATON_TOKEN="t"),
-        check=False, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = run(environment(BATON_TOKEN="t"), "list", "--api", NOWHERE)
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"baton: cannot reach the API at {NOWHERE}: ")
+    assert done.stderr.decode().startswith(f"baton: cannot reach the API at {NOWHERE}: ")
 
 
 @pytest.mark.parametrize("command", ["api", "issuer", "worker"])
 def test_a_missing_setting_stops_the_start_by_name(command: str) -> None:
-    done = subprocess.run(
-        [BATON, command], env=environment(), check=False, capture_output=True, text=True, timeout=60
-    )
+    done = run(environment(), command)
 
     assert done.returncode == 2
-    assert re.match(r"baton.*: BATON_\w+ is not set", done.stderr)
+    assert re.match(rb"baton.*: BATON_\w+ is not set", done.stderr)
 
 
 def test_token_prints_a_token_that_works_and_nothing_else(stack: Stack) -> None:
@@ -314,13 +301,10 @@ def test_a_refused_sign_in_is_a_sentence(stack: Stack, options: list[str], says:
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_a_help_that_says_what_it_is_for(command: str) -> None:
-    done = subprocess.run(
-        [BATON, command, "--help"], env=environment(),
-        check=False, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = run(environment(), command, "--help")
 
     assert done.returncode == 0
-    assert f"Usage: baton {command}" in done.stdout
+    assert f"Usage: baton {command}" in done.stdout.decode()
 
 
 def test_the_demo_holds_what_it_promises_and_leaves_nothing() -> None:

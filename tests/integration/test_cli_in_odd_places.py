@@ -4,7 +4,6 @@ import fcntl
 import os
 import re
 import signal
-import subprocess
 import sys
 import termios
 from collections.abc import Iterator
@@ -12,8 +11,7 @@ from typing import IO
 
 import pytest
 
-from tests.commands import Terminal, baton, piped, settings, status, submit
-from tests.integration.dev_process import BATON
+from tests.commands import Terminal, baton, piped, run, settings, status, submit
 from tests.stack import Stack
 from tests.waiting import wait_until
 
@@ -124,10 +122,7 @@ def test_colours_that_are_asked_for_everywhere_stay_out_of_pipes(stack: Stack) -
     raw = baton(stack, "logs", "-f", build_id).stdout
 
     def forced(*arguments: str) -> bytes:
-        return subprocess.run(
-            [BATON, *arguments], env={**settings(stack), "FORCE_COLOR": "1"},
-            check=True, capture_output=True, timeout=60,
-        ).stdout  # fmt: skip
+        return run({**settings(stack), "FORCE_COLOR": "1"}, *arguments).stdout
 
     assert b"\x1b]0;evil\x07" in raw
     assert forced("logs", "-f", build_id) == raw

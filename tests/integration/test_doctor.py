@@ -18,6 +18,7 @@ from app.contract.sealing import new_key
 from app.doctor.checkup import examine
 from app.settings import SettingsError
 from tests.authority import Authority
+from tests.commands import run
 from tests.exchanging_authority import WORKERS, ExchangingAuthority
 from tests.integration.dev_process import BATON, Dev, environment
 from tests.minting_bench import AUDIENCE, SECRET, Provider
@@ -31,14 +32,11 @@ Environ = dict[str, str]
 
 def doctor(environ: Environ, *arguments: str) -> tuple[int, list[Finding], str]:
     """The command's exit code, what it found, and all that it wrote."""
-    done = subprocess.run(
-        [BATON, "doctor", "--json", *arguments],
-        env=environ, check=False, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    done = run(environ, "doctor", "--json", *arguments)
     report = json.loads(done.stdout)
     found = [Finding.model_validate(each) for each in report["findings"]]
     assert report["ok"] == all(each.mark is not Mark.WRONG for each in found)
-    return done.returncode, found, done.stdout + done.stderr
+    return done.returncode, found, (done.stdout + done.stderr).decode()
 
 
 def of(findings: list[Finding], check: str) -> Finding:
@@ -151,12 +149,9 @@ def test_it_looks_at_a_running_dev_and_at_none_that_is_over(tmp_path: Path) -> N
         code, found, _ = doctor(proxied, "--data", str(data))
         assert (code, wrong(found)) == (0, [])
     assert not (data / "api-settings.json").exists()
-    done = subprocess.run(
-        [BATON, "doctor", "--data", str(data)],
-        env=environment(), check=False, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = run(environment(), "doctor", "--data", str(data))
     assert done.returncode == 2
-    assert "no `baton dev` is running" in done.stderr
+    assert b"no `baton dev` is running" in done.stderr
 
 
 # ── one part that is wrong ────────────────────────────────────────────────────────────────────

@@ -32,7 +32,7 @@ def issuer(log: Path) -> Process:
         BATON_MINT_CLIENT_SECRET="a-secret-of-the-tests",
     )
     with log.open("ab") as out:
-        process = fork_server().fork([BATON, "issuer"], settings, out)
+        process = fork_server().start([BATON, "issuer"], settings, out, fork=True)
     wait_until("it listens", lambda: "listening" in log.read_text(), seconds=60)
     return process
 
@@ -40,7 +40,7 @@ def issuer(log: Path) -> Process:
 def test_it_has_the_environment_that_it_is_given_and_says_how_it_ended(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("ab") as out:
-        process = fork_server().fork([BATON, "api"], {"BATON_PORT": "many"}, out)
+        process = fork_server().start([BATON, "api"], {"BATON_PORT": "many"}, out, fork=True)
     assert process.wait(60) == 2
     assert log.read_text().startswith("baton: ")
     assert "BATON_PORT" in log.read_text() and "BATON_ISSUER" in log.read_text()
