@@ -165,9 +165,7 @@ class _Forks:
 
     def _fork(self, request: dict[str, Any], stdin: int, out: int, err: int, status: int) -> bool:
         if request["fork"]:
-            for name in _IMPORTED:
-                import_module(name)
-            sys.modules.pop("worker.__main__", None)  # it is run, not imported
+            _import()
         # A thread would not live through the fork, and what it held would stay locked.
         assert len(list(Path("/proc/self/task").iterdir())) == 1
         parent = os.getpid()
@@ -200,6 +198,13 @@ class _Forks:
         for pidfd, (_, status) in self._children.items():
             os.close(pidfd)
             os.close(status)
+
+
+@functools.cache
+def _import() -> None:
+    for name in _IMPORTED:
+        import_module(name)
+    del sys.modules["worker.__main__"]  # it is run, not imported
 
 
 def _become(request: dict[str, Any], files: Iterable[int], parent: int) -> None:

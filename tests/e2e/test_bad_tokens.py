@@ -4,8 +4,6 @@ So are requests whose token is good but comes in a wrong way (RFC 6750 §2).
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -15,37 +13,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.authority import Authority, b64
 from tests.bad_tokens import BAD_TOKENS
 from tests.bad_tokens.kinds import MACHINES, NEARLY_BUILDS, WRONG_KIND, Changes
-from tests.e2e.scene import ANN, QUIET, Scene, check_refused, user_calls, worker_calls
+from tests.e2e.prey import Prey
+from tests.e2e.scene import ANN, check_refused, user_calls, worker_calls
 from tests.forged import header_of, signature
-from tests.stack import Stack
-
-
-@dataclass
-class Prey:
-    """A running build, and what its store looked like before anyone came."""
-
-    scene: Scene
-    build_id: str
-    token: str
-    lease: str
-    before: dict[bytes, object]
-
-    def check_nothing_changed(self) -> None:
-        assert self.scene.records() == self.before
-
-
-@pytest.fixture(scope="module")
-def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prey]:
-    with Authority() as authority:
-        stack = Stack(
-            tmp_path_factory.mktemp("stack"), BATON_ISSUER=authority.issuer, **QUIET
-        ).without_issuer()
-        with stack:
-            scene = Scene(stack, authority)
-            with scene.http:
-                build_id, token, lease = scene.running()
-                scene.message(scene.submit())  # a second one waits for a worker
-                yield Prey(scene, build_id, token, lease, scene.records())
 
 
 def forged(authority: Authority, name: str, build_id: str) -> tuple[str, str]:

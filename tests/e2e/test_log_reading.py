@@ -1,5 +1,6 @@
 """Reading a log in parts: what RFC 9110 §14 and RFC 8673 say of ranges."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -12,17 +13,17 @@ SIZE: Final = len(LOG)
 
 
 @pytest.fixture(scope="module")
-def finished() -> dict[str, str]:
-    """The path of a log that is all there, once a test has made it."""
-    return {}
+def ann(shared: Stack) -> Iterator[User]:
+    with User(shared, "reader") as user:
+        yield user
 
 
-@pytest.fixture
-def path(ann: User, finished: dict[str, str]) -> str:
-    if not finished:
-        finished["path"] = f"/builds/{ann.run(steps('echo 0123456789'))['id']}/log"
-        assert ann.http.get(finished["path"]).content == LOG
-    return finished["path"]
+@pytest.fixture(scope="module")
+def path(ann: User) -> str:
+    """The path of a log that is all there."""
+    path = f"/builds/{ann.run(steps('echo 0123456789'))['id']}/log"
+    assert ann.http.get(path).content == LOG
+    return path
 
 
 @pytest.mark.parametrize(

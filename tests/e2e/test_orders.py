@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from app.builds.store import keys
-from tests.e2e.replicas import Holder, Replicas, started
+from tests.e2e.replicas import Holder, Replicas
 from tests.e2e.test_cancel import alive
 from tests.e2e.test_metrics import scraped
 from tests.e2e.user import User, steps
@@ -23,16 +23,9 @@ ROUTE = "POST /builds/{build_id}/heartbeat"
 ANSWERED = f"baton_http_requests_total {ROUTE}"
 
 
-@pytest.fixture(scope="module")
-def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
-    with started(tmp_path_factory.mktemp("stack")) as replicas:
-        yield replicas
-
-
 @pytest.fixture
-def ann(replicas: Replicas) -> Iterator[User]:
-    with User(replicas.stack) as user:
-        yield user
+def shared(replicas: Replicas) -> Stack:
+    return replicas.stack
 
 
 async def claimed(replicas: Replicas, ann: User) -> Holder:

@@ -3,28 +3,21 @@ replicas. No worker runs: the test is the worker."""
 
 import random
 import uuid
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.e2e.replicas import CLIENTS, Holder, Replicas, at_once, started
+from tests.e2e.replicas import CLIENTS, Holder, Replicas, at_once
 from tests.e2e.user import User, steps
+from tests.stack import Stack
 
 LOG = b"".join(b"line %d\n" % number for number in range(200))
 PIECE = 100  #: bytes of one append
 
 
-@pytest.fixture(scope="module")
-def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
-    with started(tmp_path_factory.mktemp("stack")) as replicas:
-        yield replicas
-
-
 @pytest.fixture
-def ann(replicas: Replicas) -> Iterator[User]:
-    with User(replicas.stack) as user:
-        yield user
+def shared(replicas: Replicas) -> Stack:
+    return replicas.stack
 
 
 def codes(answers: list[httpx.Response]) -> set[tuple[int, str]]:

@@ -1,24 +1,17 @@
 """Every call of a user's may be repeated, or come many times at once, through two API replicas."""
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.replicas import CLIENTS, Holder, Replicas, at_once, started
+from tests.e2e.replicas import CLIENTS, Holder, Replicas, at_once
 from tests.e2e.user import User, steps
-
-
-@pytest.fixture(scope="module")
-def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
-    with started(tmp_path_factory.mktemp("stack")) as replicas:
-        yield replicas
+from tests.stack import Stack
 
 
 @pytest.fixture
-def ann(replicas: Replicas) -> Iterator[User]:
-    with User(replicas.stack) as user:
-        yield user
+def shared(replicas: Replicas) -> Stack:
+    return replicas.stack
 
 
 def count(ann: User) -> int:
@@ -35,7 +28,7 @@ async def test_one_key_is_one_build_however_many_submit_it_at_once(
     key = {"Idempotency-Key": uuid.uuid4().hex}
     answers = await at_once(
         replicas,
-        replicas.stack.token(),
+        ann.token,
         lambda client: client.post("/builds", json=steps("true"), headers=key),
     )
     assert {answer.status_code for answer in answers} == {202}
@@ -54,7 +47,7 @@ async def test_one_key_is_one_build_when_different_specs_race_for_it(
     specs = iter([steps(f"echo {number % 4}") for number in range(CLIENTS)])
     answers = await at_once(
         replicas,
-        replicas.stack.token(),
+        ann.token,
         lambda client: client.post("/builds", json=next(specs), headers=key),
     )
     assert sorted(answer.status_code for answer in answers) == [202] * 5 + [422] * 15
@@ -71,7 +64,7 @@ async def test_one_key_is_one_retry_however_many_ask_for_it_at_once(
     key = {"Idempotency-Key": uuid.uuid4().hex}
     answers = await at_once(
         replicas,
-        replicas.stack.token(),
+        ann.token,
         lambda client: client.post(f"/builds/{build_id}/retry", headers=key),
     )
     assert {answer.status_code for answer in answers} == {202}
@@ -91,7 +84,7 @@ async def test_cancelling_many_times_at_once_is_one_cancellation(
     key = {"Idempotency-Key": uuid.uuid4().hex}
     answers = await at_once(
         replicas,
-        replicas.stack.token(),
+        ann.token,
         lambda client: client.post(f"/builds/{build_id}/cancel", headers=key),
     )
     assert {answer.status_code for answer in answers} == {202 if claimed else 200}

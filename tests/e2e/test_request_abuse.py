@@ -3,22 +3,18 @@
 import json
 import re
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.authority import Authority
 from tests.bad_requests import Bad
 from tests.bad_requests.bodies import KEYS, MEDIA_TYPES, NO_JSON, SIZES, WRONG_SPECS
 from tests.bad_requests.places import BUILDS, METHODS, PATHS, QUERIES
 from tests.bad_requests.raw import ENDLESS_FRAMING, GET, NO_HTTP, SECOND, TOO_LARGE, request
 from tests.bad_requests.workers import WORKERS
-from tests.e2e.scene import QUIET, Scene
-from tests.stack import Stack
+from tests.e2e.prey import Prey
 
 BAD_REQUESTS: Final = {
     **METHODS,
@@ -32,49 +28,6 @@ BAD_REQUESTS: Final = {
     **SIZES,
     **WORKERS,
 }
-
-
-@dataclass
-class Prey:
-    """A running build, and what its store looked like before anyone came."""
-
-    scene: Scene
-    build_id: str
-    token: str
-    lease: str
-    before: dict[bytes, object]
-
-    def send(self, bad: Bad) -> httpx.Response:
-        headers = [(name.encode(), self._filled(value)) for name, value in bad.headers]
-        tokens = {"user": self.scene.user(), "build": self.token}
-        if bad.token:
-            headers.append((b"Authorization", f"Bearer {tokens[bad.token]}".encode()))
-        url = self.scene.stack.api_url + bad.path.replace("{build}", self.build_id)
-        return self.scene.http.request(bad.method, url, headers=headers, content=bad.body)
-
-    def check_nothing_changed(self, *, but: tuple[bytes, ...] = ()) -> None:
-        before, self.before = self.before, self.scene.records()
-        changed = {name for name, value in self.before.items() if before.get(name) != value}
-        assert not {name for name in changed if not name.endswith(but)}
-        assert before.keys() == self.before.keys()
-
-    def _filled(self, value: str | bytes) -> bytes:
-        raw = value if isinstance(value, bytes) else value.encode()
-        return raw.replace(b"{lease}", self.lease.encode())
-
-
-@pytest.fixture(scope="module")
-def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prey]:
-    with Authority() as authority:
-        stack = Stack(
-            tmp_path_factory.mktemp("stack"), BATON_ISSUER=authority.issuer, **QUIET
-        ).without_issuer()
-        with stack:
-            scene = Scene(stack, authority)
-            with scene.http:
-                build_id, token, lease = scene.running()
-                scene.message(scene.submit())  # a second one waits for a worker
-                yield Prey(scene, build_id, token, lease, scene.records())
 
 
 def check_problem(answer: httpx.Response, status: int, code: str) -> None:

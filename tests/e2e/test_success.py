@@ -39,10 +39,10 @@ def test_a_repository_is_built_with_a_token_for_this_build_alone(
     assert [(step["status"], step["exit_code"]) for step in build["steps"]] == [
         ("succeeded", 0)
     ] * 2
-    assert build["owner"] == "auth0|ann"
+    assert build["owner"] == ann.id
     token = build["token"]
     assert token["scope"] == "update:builds"
-    assert (token["user_id"], token["build_id"]) == ("auth0|ann", build["id"])
+    assert (token["user_id"], token["build_id"]) == (ann.id, build["id"])
     log = ann.log(build["id"])
     assert "hello from the repository" in log
     assert f"commit {commit} of main, good day" in log
@@ -148,7 +148,7 @@ def test_builds_are_found_by_their_labels(ann: User) -> None:
     assert [build["id"] for build in first.json()["builds"]] == [ids[2], ids[1]]
     second = ann.http.get(first.links["next"]["url"]).json()
     assert ([build["id"] for build in second["builds"]], second["next"]) == ([ids[0]], None)
-    with BatonClient(ann.stack.api_url, ann.stack.token()) as client:
+    with BatonClient(ann.stack.api_url, ann.token) as client:
         found = client.list(labels=["pr:17", "n:1"])
     assert [build.id for build in found.builds] == [ids[1]]
 

@@ -19,7 +19,9 @@ def steps(*scripts: str, **more: Any) -> dict[str, Any]:
 class User:
     def __init__(self, stack: Stack, name: str = "ann") -> None:
         self.stack = stack
-        self.http: httpx.Client = stack.http(stack.token(name))
+        self.id = f"auth0|{name}"
+        self.token = stack.token(name)
+        self.http: httpx.Client = stack.http(self.token)
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-LIFETIME = 6  #: seconds of an access token
+LIFETIME = 10  #: seconds of an access token
 
 
 @pytest.fixture(scope="module")
