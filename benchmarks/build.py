@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 from benchmarks import plain
 from benchmarks.processes import cpu, runs, tree
-from tests.stack import Part, Stack
+from tests.stack import ExecutedStack, Part, Stack
 
 MEASURES: Final = ("e2e", "rate", "cancel")
 SANDBOXES: Final = ("bubblewrap", "process")
@@ -307,7 +307,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as ours,
         tempfile.TemporaryDirectory() as theirs,
-        Stack(Path(ours), **_DEFAULTS) as stack,
+        ExecutedStack(Path(ours), **_DEFAULTS) as stack,
         plain.running(Path(theirs)) as other,
     ):
         print(f"builds that do nothing, {SLOTS} slots; beside plain Celery in the same run")
