@@ -41,7 +41,8 @@ access_log = click.option("--access-log", is_flag=True, help="One line for each 
 
 def set_up_logging(level: str, shown: LogFormat) -> None:
     log_to_stderr(level, shown)
-    for chatty in ("httpx", "uvicorn.error"):  # each request made, each stage of the start
+    # Each request made, each stage of the start, each message of the store's to its followers.
+    for chatty in ("httpx", "uvicorn.error", "push_response"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
