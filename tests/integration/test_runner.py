@@ -15,6 +15,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.contract import log_context
 from app.contract.problems import Code
 from tests.api_double import (
     BUILD,
@@ -48,7 +49,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def run(url: str, sandbox: Sandbox) -> None:
-    with connections(url) as http:
+    with connections(url) as http, log_context.bound():  # as in a task: nothing of it stays
         tools = Tools(
             connect=lambda build_id, token: RunApi(http, build_id=build_id, token=token),
             sandbox=sandbox,
