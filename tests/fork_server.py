@@ -61,11 +61,22 @@ class Process:
         return code
 
     def send_signal(self, sig: int) -> None:
+        """Returns, for SIGSTOP, when all threads have stopped: until then, they may answer yet."""
         if self.poll() is None:
             try:
                 signal.pidfd_send_signal(self._pidfd, sig)
             except ProcessLookupError:  # it has just ended
                 return
+            while sig == signal.SIGSTOP and not self._stopped():
+                time.sleep(0.001)
+
+    def _stopped(self) -> bool:
+        """Also true of a process that has ended."""
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+                if stat.read_text().rpartition(")")[2].split()[0] not in {"T", "Z", "X"}:
+                    return False
+        return True
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
