@@ -198,6 +198,14 @@ def test_the_hosts_certificates_and_names_are_there_and_follow_its_changes(
     (host / "ssl" / "private").mkdir()
     (host / "hosts").write_text("one\n")
     (host / "ssl" / "private" / "key").write_text("secret\n")
+    # A key among the certificates, and a directory of them, which builds may not read on the host.
+    (host / "ssl" / "certs" / "key.pem").write_text("secret\n")
+    (host / "ssl" / "certs" / "key.pem").chmod(0o600)
+    (host / "ssl" / "certs" / "own").mkdir()
+    (host / "ssl" / "certs" / "own" / "key.pem").write_text("secret\n")
+    (host / "ssl" / "certs" / "own").chmod(0o700)
+    (host / "services").write_text("secret\n")
+    (host / "services").chmod(0o640)
     (host / "ssl" / "certs" / "ca.pem").symlink_to("/usr/share/ca.pem")
     monkeypatch.setattr(etc, "HOST", host)
     script = "cat /etc/hosts; find /etc | sort; readlink /etc/ssl/certs/ca.pem"

@@ -1,4 +1,4 @@
-"""A process that a launcher has started, held by its pidfd: waiting has an end."""
+"""`Child` holds a process that a launcher has started, by its pidfd: waiting has an end."""
 
 import os
 import select
@@ -10,7 +10,7 @@ SIGNALLED: Final = 128
 
 
 class Child:
-    """A started process. Not for several threads, except `signal`."""
+    """Waits for a started process and signals it. Only `signal` is for several threads."""
 
     def __init__(self, pid: int, pidfd: int) -> None:
         """`pidfd` is this object's from now on."""

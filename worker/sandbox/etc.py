@@ -1,8 +1,8 @@
 """/etc as builds in bubblewrap see it: a directory of the worker's own.
 
-A user list of our own; the host's certificates, name service and linker cache, copied; nothing else
-of the host's. One mount brings it into a sandbox: one for each of these files, a third of the time
-that bwrap takes went into theirs.
+It has a user list of our own and a copy of the host's certificates, name service and linker cache,
+as far as everybody may read them there; nothing else of the host's. One mount brings it into a
+sandbox: one for each of these files, a third of the time that bwrap takes went into theirs.
 """
 
 import os
@@ -101,11 +101,19 @@ def _fill(path: Path, mount_points: Sequence[Path]) -> None:
         (path / name).write_text(content)
     for name in _COPIED:
         source, target = HOST / name, path / name
-        if not source.exists():
+        above = [each for each in source.parents if each.is_relative_to(HOST)]
+        if not all(map(_is_public, (source, *above))):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, symlinks=True, copy_function=_copy, dirs_exist_ok=True)
+            shutil.copytree(
+                source,
+                target,
+                symlinks=True,
+                ignore=_private,
+                copy_function=_copy,
+                dirs_exist_ok=True,
+            )
         else:
             _copy(source, target)
     for point in mount_points:
@@ -117,14 +125,27 @@ def _fill(path: Path, mount_points: Sequence[Path]) -> None:
 
 
 def _copy(source: str | Path, target: str | Path) -> None:
-    with suppress(
-        PermissionError, FileNotFoundError
-    ):  # what the worker may not read, nor may builds
+    with suppress(FileNotFoundError):  # it is being changed, and so the next look finds it another
         shutil.copyfile(source, target)
 
 
+def _private(folder: str, names: list[str]) -> set[str]:
+    """The names of what a copy leaves out; a link is copied as a link, wherever it leads."""
+    found = (Path(folder, name) for name in names)
+    return {each.name for each in found if not each.is_symlink() and not _is_public(each)}
+
+
+def _is_public(path: Path) -> bool:
+    """Whether everybody may read it: a worker that is root reads more than its builds may."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return found.st_mode & 0o004 != 0 and (found.st_mode & 0o001 != 0 or not path.is_dir())
+
+
 def _below(path: Path) -> Iterator[Path]:
-    """All directories and files, no links."""
+    """Yield all directories and files, and no links."""
     for folder, folders, files in os.walk(path):
         yield from (
             found for name in (*folders, *files) if not (found := Path(folder, name)).is_symlink()

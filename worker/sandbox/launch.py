@@ -1,4 +1,4 @@
-"""The worker's end of the launcher, which starts its commands (`launcher.py` says how)."""
+"""`Launcher` starts a worker's commands, through the process that `launcher.py` is."""
 
 import os
 import socket

@@ -13,7 +13,7 @@ def pipe(read_end: ExitStack, write_end: ExitStack) -> tuple[int, int]:
 
 
 def null_device(stack: ExitStack) -> int:
-    """Nothing to be read."""
+    """Open the null device for reading."""
     fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     stack.callback(os.close, fd)
     return fd
