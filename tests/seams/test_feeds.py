@@ -8,7 +8,6 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from app.builds.changes import Changes
 from app.builds.feeds import Change, Feeds, LogPiece, Position, Sign
@@ -17,6 +16,7 @@ from app.builds.store import BuildStore, connect
 from app.builds.store.changes import ChangeReader
 from app.contract.status import Status
 from tests.redis_process import RedisProcess
+from tests.seams.listening import listening
 from tests.seams.stored import append, claim, dispatch, expire, result, submit
 
 #: Seconds; what is awaited comes much sooner.
@@ -27,19 +27,8 @@ OWNER = "auth0|ann"
 @asynccontextmanager
 async def running(redis: RedisProcess, store: BuildStore) -> AsyncIterator[tuple[Feeds, Changes]]:
     """Feeds as in an API process: one subscription."""
-    news = Redis.from_url(redis.url)
-    client = connect(redis.url)
-    changes = Changes(news)
-    listening = asyncio.create_task(changes.run())
-    try:
+    async with listening(redis) as (client, changes):
         yield Feeds(store, ChangeReader(client), changes), changes
-    finally:
-        changes.stop()
-        while not listening.done():
-            listening.cancel()
-            await asyncio.wait({listening}, timeout=1)
-        await news.aclose()
-        await client.aclose()
 
 
 @pytest.fixture

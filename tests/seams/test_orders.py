@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from app.builds import errors
 from app.builds.changes import Changes
@@ -18,6 +17,7 @@ from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, connect
 from app.contract.runs import Directive
 from tests.redis_process import RedisProcess
+from tests.seams.listening import listening
 from tests.seams.stored import append, claim, dispatch, expire, result, submit
 
 #: Seconds for which heartbeats are held: so long that only an order can end one within a test.
@@ -72,18 +72,8 @@ class Held:
 
 @asynccontextmanager
 async def process(redis: RedisProcess) -> AsyncIterator[Holding]:
-    news, client = Redis.from_url(redis.url), connect(redis.url)
-    changes = Changes(news)
-    listening = asyncio.create_task(changes.run())
-    try:
+    async with listening(redis) as (client, changes):
         yield Holding(BuildStore(client), changes)
-    finally:
-        changes.stop()
-        while not listening.done():
-            listening.cancel()
-            await asyncio.wait({listening}, timeout=1)
-        await news.aclose()
-        await client.aclose()
 
 
 @pytest.fixture

@@ -1,0 +1,28 @@
+"""`listening` stands in for an API process: a client of the store, and its one subscription."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+from app.builds.changes import Changes
+from app.builds.store import connect
+from tests.redis_process import RedisProcess
+
+
+@asynccontextmanager
+async def listening(redis: RedisProcess) -> AsyncIterator[tuple["Redis", Changes]]:
+    """Hear the store's news until the context ends."""
+    news, client = Redis.from_url(redis.url), connect(redis.url)
+    changes = Changes(news)
+    task = asyncio.create_task(changes.run())
+    try:
+        yield client, changes
+    finally:
+        changes.stop()
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=1)
+        await news.aclose()
+        await client.aclose()
