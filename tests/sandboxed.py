@@ -18,6 +18,10 @@ LIMITS = Limits(memory_bytes=1 << 30, processes=256, file_bytes=1 << 30)
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
+#: The sandboxes that were made for a place, to be closed with it.
+_made: dict[Path, list[Sandbox]] = {}
+
+
 @contextmanager
 def place() -> Iterator[Path]:
     """A directory for workspaces that any user may pass through; pytest's own are for one only."""
@@ -26,16 +30,21 @@ def place() -> Iterator[Path]:
     try:
         yield above / "workspaces"
     finally:
+        for sandbox in _made.pop(above / "workspaces", ()):
+            sandbox.close()
         shutil.rmtree(above)
 
 
 def sandbox_of(
     name: Name, workspaces: Path, limits: Limits = LIMITS, *, run_as: int | None = None
 ) -> Sandbox:
-    """The sandbox of that name, builds running as nobody if the tests run as root."""
+    """The sandbox of that name, builds running as nobody if the tests run as root.
+
+    It is closed with the `place` that `workspaces` is.
+    """
     if name == "bubblewrap":
         needs("bwrap")
-    return choose(
+    sandbox = choose(
         name,
         development=True,
         network=True,
@@ -43,6 +52,8 @@ def sandbox_of(
         workspaces=workspaces,
         run_as=run_as,
     )
+    _made.setdefault(workspaces, []).append(sandbox)
+    return sandbox
 
 
 def user_of_this_run() -> int | None:

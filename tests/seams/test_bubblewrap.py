@@ -201,16 +201,16 @@ def test_the_hosts_certificates_and_names_are_there_and_follow_its_changes(
     # A key among the certificates, and a directory of them, which builds may not read on the host.
     (host / "ssl" / "certs" / "key.pem").write_text("secret\n")
     (host / "ssl" / "certs" / "key.pem").chmod(0o600)
-    (host / "ssl" / "certs" / "own").mkdir()
-    (host / "ssl" / "certs" / "own" / "key.pem").write_text("secret\n")
-    (host / "ssl" / "certs" / "own").chmod(0o700)
     (host / "services").write_text("secret\n")
     (host / "services").chmod(0o640)
+    (host / "alternatives").mkdir()
+    (host / "alternatives" / "key").write_text("secret\n")
+    (host / "alternatives").chmod(0o700)
     (host / "ssl" / "certs" / "ca.pem").symlink_to("/usr/share/ca.pem")
     monkeypatch.setattr(etc, "HOST", host)
-    script = "cat /etc/hosts; find /etc | sort; readlink /etc/ssl/certs/ca.pem"
+    script = "cat /etc/hosts; find /etc | sort; cat /etc/ssl/certs/key.pem 2>/dev/null || echo no"
     there = "/etc\n/etc/group\n/etc/hosts\n/etc/passwd\n/etc/ssl\n/etc/ssl/certs\n"
-    there += "/etc/ssl/certs/ca.pem\n/usr/share/ca.pem\n"
+    there += "/etc/ssl/certs/ca.pem\n/etc/ssl/certs/key.pem\nno\n"
     assert run(sandbox, workspace, command(workspace, script)).output == "one\n" + there
     with closing(sandbox.start(command(workspace, "read x || cat /etc/hosts"), workspace)) as old:
         (host / "hosts").write_text("two, and longer\n")

@@ -27,8 +27,8 @@ from worker.sandbox.choice import SANDBOXES
 
 @pytest.fixture(params=list(SANDBOXES))
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    with place() as workspaces, closing(sandbox_of(request.param, workspaces)) as made:
-        yield made
+    with place() as workspaces:
+        yield sandbox_of(request.param, workspaces)
 
 
 @pytest.fixture

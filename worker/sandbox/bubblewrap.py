@@ -155,8 +155,10 @@ class Bubblewrap:
         # Nearly always none, but a deploy key may lie there.
         points = tuple(path for path in command.readable if path.is_relative_to(HOST))
         etc = self._etcs.setdefault(points, Etc(self._workspaces, points))
-        return root_fs.system(etc.path()) + root_fs.command_part(
-            workspace.root, command.readable, self._memory_bytes
+        return (
+            root_fs.system()
+            + etc.arguments()
+            + root_fs.command_part(workspace.root, command.readable, self._memory_bytes)
         )
 
 

@@ -1,12 +1,14 @@
-"""/etc as builds in bubblewrap see it: a directory of the worker's own.
+"""/etc as builds in bubblewrap see it.
 
-It has a user list of our own and a copy of the host's certificates, name service and linker cache,
-as far as everybody may read them there; nothing else of the host's. One mount brings it into a
-sandbox: one for each of these files, a third of the time that bwrap takes went into theirs.
+It has a user list of our own, and the host's certificates, name service and linker cache, as far as
+everybody may read them there; nothing else of the host's. Files are copied to a directory of the
+worker's own, which one mount brings into a sandbox: one for each of them took a third of bwrap's
+time. Directories are mounted: they may have a thousand links in them.
 """
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +24,7 @@ HOST: Final = Path("/etc")
 
 #: What programs cannot do without, on the distributions that we know. Keys and configuration of the
 #: host's own services stay outside: /etc/ssl/private, /etc/ssh, /etc/gitconfig, …
-_COPIED: Final = (
+_SHOWN: Final = (
     "alternatives",
     "ca-certificates",
     "ca-certificates.conf",
@@ -67,20 +69,24 @@ class Etc:
         self._mount_points = mount_points
         self._seen: _Look = ()
         self._made: list[Path] = []
+        self._folders: list[Path] = []
 
-    def path(self) -> Path:
-        """The directory as the host's is now. Raises `SandboxFailed`."""
-        seen = tuple(_look(f"{HOST}/{name}") for name in _COPIED)
+    def arguments(self) -> list[str]:
+        """What bwrap has to mount for /etc to be as the host's is now. Raises `SandboxFailed`."""
+        seen = tuple(_look(f"{HOST}/{name}") for name in _SHOWN)
         if not self._made or seen != self._seen:
             path = self._workspaces.make_for_all("etc")
             self._made.append(path)
             try:
-                _fill(path, self._mount_points)
+                self._folders = _fill(path, self._mount_points)
             except OSError as error:
                 self._workspaces.remove(self._made.pop())
                 raise SandboxFailed(f"cannot make an /etc for builds: {error}") from error
             self._seen = seen
-        return self._made[-1]
+        arguments = ["--ro-bind", str(self._made[-1]), "/etc"]
+        for each in self._folders:
+            arguments += ["--ro-bind", str(each), f"/etc/{each.relative_to(HOST)}"]
+        return arguments
 
     def close(self) -> None:
         """Delete what was made. Raises `SandboxFailed`."""
@@ -93,46 +99,43 @@ def _look(path: str) -> tuple[int, int, int] | None:
         found = os.stat(path)  # noqa: PTH116  twenty of them for each command: a Path costs twice that
     except OSError:
         return None
+    if stat.S_ISDIR(found.st_mode):  # what changes in it is seen by itself
+        return found.st_mode, 0, 0
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _fill(path: Path, mount_points: Sequence[Path]) -> None:
+def _fill(path: Path, mount_points: Sequence[Path]) -> list[Path]:
+    """Copy the host's files; returns the directories of the host for which there is a place now."""
     for name, content in _OWN.items():
         (path / name).write_text(content)
-    for name in _COPIED:
-        source, target = HOST / name, path / name
+    folders = []
+    for name in _SHOWN:
+        source = HOST / name
         above = [each for each in source.parents if each.is_relative_to(HOST)]
         if not all(map(_is_public, (source, *above))):
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(
-                source,
-                target,
-                symlinks=True,
-                ignore=_private,
-                copy_function=_copy,
-                dirs_exist_ok=True,
-            )
+        target = _make_place(path, source)
+        if target.is_dir():
+            folders.append(source)
         else:
-            _copy(source, target)
+            with suppress(FileNotFoundError):  # it is being changed: the next look finds another
+                shutil.copyfile(source, target)
     for point in mount_points:
-        target = path / point.relative_to(HOST)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.mkdir(exist_ok=True) if point.is_dir() else target.touch()
+        _make_place(path, point)
     for each in _below(path):  # whatever this process' umask is
         each.chmod(0o755 if each.is_dir() else 0o644)
+    return folders
 
 
-def _copy(source: str | Path, target: str | Path) -> None:
-    with suppress(FileNotFoundError):  # it is being changed, and so the next look finds it another
-        shutil.copyfile(source, target)
-
-
-def _private(folder: str, names: list[str]) -> set[str]:
-    """The names of what a copy leaves out; a link is copied as a link, wherever it leads."""
-    found = (Path(folder, name) for name in names)
-    return {each.name for each in found if not each.is_symlink() and not _is_public(each)}
+def _make_place(path: Path, source: Path) -> Path:
+    """Have something empty below `path` where `source` is below the host's /etc."""
+    target = path / source.relative_to(HOST)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+    else:
+        target.touch()
+    return target
 
 
 def _is_public(path: Path) -> bool:

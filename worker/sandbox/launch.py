@@ -97,9 +97,6 @@ class Launcher:
         socket.send_fds(launcher, [message], list(descriptors))
         return launcher
 
-    def __del__(self) -> None:
-        self.close()
-
     def _made(self) -> socket.socket:
         self._drop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

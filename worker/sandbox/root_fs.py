@@ -23,13 +23,13 @@ _TMP, _VAR_TMP, _SHM = "/tmp", "/var/tmp", "/dev/shm"  # noqa: S108  mount point
 _SYSTEM: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
-def system(etc: Path) -> list[str]:
-    """The part that is the same for every command on this host, with `etc` as its /etc."""
-    return ["--ro-bind", "/usr", "/usr", *_system_links(), "--ro-bind", str(etc), "/etc"]
+def system() -> list[str]:
+    """The part that is the same for every command on this host; /etc comes after it."""
+    return ["--ro-bind", "/usr", "/usr", *_system_links()]
 
 
 def command_part(root: Path, readable: Iterable[Path], shm_bytes: int) -> list[str]:
-    """The part that differs from command to command; comes after `system()`."""
+    """The part that differs from command to command; comes after /etc."""
     arguments = ["--proc", "/proc", "--dev", "/dev"]
     arguments += ["--size", str(shm_bytes), "--tmpfs", _SHM, "--remount-ro", "/dev"]
     arguments += ["--bind", str(root), str(BUILD), "--bind", str(root / "tmp"), _TMP]
