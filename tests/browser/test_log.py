@@ -215,7 +215,8 @@ def test_a_hundred_thousand_lines_scroll(ann: Dashboard, stack: Stack) -> None:
     for _ in range(30):
         ann.page.mouse.wheel(0, 900)
     # The browser moves on its own time; an address asked for meanwhile would be scrolled away from.
-    ann.page.wait_for_function("document.querySelector('.scroller').scrollTop === 30 * 900")
+    scroller = ann.page.locator(".scroller")
+    expect(scroller).to_have_js_property("scrollTop", 30 * 900, timeout=PATIENCE)
     expect(ann.line(2)).to_have_count(0)
     assert ann.log.locator(".row").count() < 120
     ann.go(f"/builds/{build_id}/L77778")
