@@ -38,8 +38,11 @@ def problem(code: Code, status: int, **more: Any) -> Response:
 
 @dataclass
 class Double:
-    """Speaks as the API does; `misbehave` is used up first, an entry for each request."""
+    """Speaks as the API does, of one build; `misbehave` is used up first, one for each request."""
 
+    build_id: str = BUILD
+    token: str = TOKEN
+    lease: str = LEASE
     log: bytearray = field(default_factory=bytearray)
     start: int = 0
     misbehave: deque[Behaviour] = field(default_factory=deque)
@@ -68,7 +71,7 @@ class Double:
         body = await request.body()
         self.requests.append((request.method, request.url.path))
         self.times.append(time.monotonic())
-        assert request.headers["authorization"] == f"Bearer {TOKEN}"
+        assert request.headers["authorization"] == f"Bearer {self.token}"
         behaviour = self.misbehave.popleft() if self.misbehave else self.always
         refused = await behaviour(self, request, body) if behaviour else None
         if not refused and request.url.path.endswith("/heartbeat"):
@@ -96,7 +99,7 @@ class Double:
                 self.nonces.append(json.loads(body)["nonce"])
                 return answer(self.claim())
             case "PATCH", "log":
-                assert request.headers["baton-lease"] == LEASE
+                assert request.headers["baton-lease"] == self.lease
                 return self.append(first_byte(request), body)
             case "POST", "heartbeat":
                 return answer(self.directive())
@@ -109,9 +112,9 @@ class Double:
         names = (f"step {n}" for n, _ in enumerate(self.scripts))
         spec = [{"name": name, "run": run} for name, run in zip(names, self.scripts, strict=True)]
         return {
-            "build_id": BUILD, "attempt": 1, "lease_id": LEASE, "lease_seconds": 3, "timeout": 60,
-            "kill_grace": 1, "report_window": 10, "log_offset": self.start, "log_limit": 10**6,
-            "spec": {"steps": spec}, **self.claim_more,
+            "build_id": self.build_id, "attempt": 1, "lease_id": self.lease, "lease_seconds": 3,
+            "timeout": 60, "kill_grace": 1, "report_window": 10, "log_offset": self.start,
+            "log_limit": 10**6, "spec": {"steps": spec}, **self.claim_more,
         }  # fmt: skip
 
     def directive(self) -> dict[str, Any]:
@@ -142,6 +145,26 @@ class Double:
             return problem(Code.LOG_INCOMPLETE, 412, end=self.start)
         self.result = body
         return answer(self.directive())
+
+
+@dataclass
+class Doubles:
+    """Speaks as the API does of any number of builds."""
+
+    builds: dict[str, Double] = field(default_factory=dict)
+    asked_for: set[str] = field(default_factory=set)
+
+    def app(self) -> Starlette:
+        route = Route(
+            "/builds/{build_id}{call:path}", self.handle, methods=["POST", "PUT", "PATCH"]
+        )
+        return Starlette(routes=[route])
+
+    async def handle(self, request: Request) -> Response:
+        build_id = request.path_params["build_id"]
+        self.asked_for.add(build_id)
+        build = self.builds.get(build_id)
+        return await build.handle(request) if build else problem(Code.NOT_FOUND, 404)
 
 
 async def bad_gateway(_: Double, __: Request, ___: bytes) -> Response:

@@ -6,14 +6,13 @@ of each, and takes a result only with the whole log.
 
 import asyncio
 import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,12 @@ import jwt
 import pytest
 import redis
 from celery import Celery
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from app.builds.queue import CeleryQueue
-from app.contract.problems import Code
 from app.contract.queue import QUEUE, RUN_BUILD, TOKEN_HEADER
 from app.contract.sealing import new_key
 from app.tokens.lifetime import Timing, timers
-from tests.api_double import answer, first_byte, problem
+from tests.api_double import Double, Doubles
 from tests.integration.dev_process import BATON
 from tests.redis_process import RedisProcess
 from tests.sandboxed import new_marker, place, processes_with
@@ -49,80 +43,6 @@ def token_of(build_id: str) -> str:
     return jwt.encode(claims, "a-key-that-is-long-enough-for-hs256", algorithm="HS256")
 
 
-# ── the API's double ──────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass
-class Build:
-    steps: list[str]
-    timeout: float = 60
-    cancel: bool = False
-    claims: int = 0
-    log: bytearray = field(default_factory=bytearray)
-    result: dict[str, Any] | None = None
-
-
-@dataclass
-class Double:
-    builds: dict[str, Build] = field(default_factory=dict)
-    asked_for: set[str] = field(default_factory=set)
-
-    def app(self) -> Starlette:
-        methods = ["POST", "PUT", "PATCH"]
-        route = Route("/builds/{build_id}{call:path}", self.handle, methods=methods)
-        return Starlette(routes=[route])
-
-    async def handle(self, request: Request) -> Response:
-        build_id, call = request.path_params["build_id"], request.path_params["call"]
-        self.asked_for.add(build_id)
-        body = await request.body()
-        build = self.builds.get(build_id)
-        if build is None:
-            return problem(Code.NOT_FOUND, 404)
-        if request.headers["authorization"] != f"Bearer {token_of(build_id)}":
-            return problem(Code.WRONG_BUILD, 403)
-        if call == "/claim":
-            build.claims += 1
-            return answer(self.claim(build_id, build))
-        if request.headers["baton-lease"] != f"lease of {build_id}":
-            return problem(Code.LEASE_LOST, 409)
-        return self.held(build, call, request, body)
-
-    def held(self, build: Build, call: str, request: Request, body: bytes) -> Response:
-        match call:
-            case "/log":
-                return self.append(build, first_byte(request), body)
-            case "":
-                return self.report(build, json.loads(body))
-            case _:
-                return answer(directive(build))
-
-    def claim(self, build_id: str, build: Build) -> dict[str, Any]:
-        steps = [{"name": f"step {n}", "run": run} for n, run in enumerate(build.steps)]
-        return {
-            "build_id": build_id, "attempt": 1, "lease_id": f"lease of {build_id}",
-            "timeout": build.timeout, "kill_grace": 1, "report_window": 20, "log_offset": 0,
-            "log_limit": 10**6, "spec": {"steps": steps}, **directive(build),
-        }  # fmt: skip
-
-    def append(self, build: Build, offset: int, data: bytes) -> Response:
-        if offset != len(build.log):
-            return problem(Code.LOG_GAP, 416, end=len(build.log))
-        build.log += data
-        return answer({"end": len(build.log), **directive(build)}, 202)
-
-    def report(self, build: Build, body: dict[str, Any]) -> Response:
-        if body["status"] != "running":
-            if body["log_length"] != len(build.log):
-                return problem(Code.LOG_INCOMPLETE, 412, end=len(build.log))
-            build.result = body
-        return answer(directive(build))
-
-
-def directive(build: Build) -> dict[str, Any]:
-    return {"cancel": build.cancel, "lease_seconds": 3}
-
-
 # ── setup ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -132,7 +52,7 @@ class Scene:
     workspaces: Path
     redis: RedisProcess
     api_url: str
-    double: Double
+    api: Doubles
     cleanup: ExitStack
     started: int = 0
 
@@ -161,9 +81,20 @@ class Scene:
         wait_until(f"{name} listens", lambda: f"baton@{name} ready" in part.output(), seconds=60)
         return part
 
-    def send(self, build_id: str, *steps: str, timeout: float = 60) -> Build:
+    def build(self, build_id: str, *steps: str, timeout: float = 60) -> Double:
+        """Make a build that the API knows, and its token."""
+        build = self.api.builds[build_id] = Double(
+            build_id=build_id,
+            token=token_of(build_id),
+            lease=f"lease of {build_id}",
+            scripts=steps,
+            claim_more={"timeout": timeout, "report_window": 20},
+        )
+        return build
+
+    def send(self, build_id: str, *steps: str, timeout: float = 60) -> Double:
         """Queue a build exactly as the API does."""
-        build = self.double.builds[build_id] = Build(list(steps), timeout=timeout)
+        build = self.build(build_id, *steps, timeout=timeout)
         asyncio.run(self._send(build_id))
         return build
 
@@ -199,17 +130,17 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    double = Double()
+    api = Doubles()
     with (
         place() as workspaces,
         RedisProcess(tmp_path) as broker,
-        serve(double.app()) as api_url,
+        serve(api.app()) as api_url,
         ExitStack() as cleanup,
     ):
-        yield Scene(tmp_path, workspaces, broker, api_url, double, cleanup)
+        yield Scene(tmp_path, workspaces, broker, api_url, api, cleanup)
 
 
-def ended(build: Build, *, seconds: float = 60) -> dict[str, Any]:
+def ended(build: Double, *, seconds: float = 60) -> dict[str, Any]:
     return wait_until("the build has ended", lambda: build.result, seconds=seconds) or {}
 
 
@@ -254,7 +185,7 @@ def test_short_builds_are_not_held_back_behind_a_long_one(scene: Scene) -> None:
     assert scene.unacknowledged() == 0, "a running build's message could be delivered again"
     long.cancel = True
     assert ended(long)["status"] == "cancelled"
-    assert long.claims == 1
+    assert len(long.nonces) == 1
 
 
 def test_a_broker_that_is_away_neither_ends_a_build_nor_the_worker(scene: Scene) -> None:
@@ -265,7 +196,7 @@ def test_a_broker_that_is_away_neither_ends_a_build_nor_the_worker(scene: Scene)
     assert ended(build)["status"] == "succeeded"
     scene.redis.start()
     assert ended(scene.send("bld_after", "true"))["status"] == "succeeded"
-    assert build.claims == 1
+    assert len(build.nonces) == 1
 
 
 def test_kill_9_of_the_worker_takes_its_pool_and_its_build_along(scene: Scene) -> None:
@@ -331,7 +262,7 @@ def test_odd_messages_are_dropped_and_the_next_build_runs(scene: Scene) -> None:
     token = token_of("bld_odd")
     send_oddities(scene.redis.url, token)
     assert ended(scene.send("bld_good", "true"))["status"] == "succeeded"
-    assert scene.double.asked_for == {"bld_good"}
+    assert scene.api.asked_for == {"bld_good"}
     output = worker.output()
     for secret in (token, token_of("bld_good")):
         for part in secret.split("."):
@@ -342,7 +273,7 @@ def test_odd_messages_are_dropped_and_the_next_build_runs(scene: Scene) -> None:
 
 def test_arguments_of_a_newer_api_are_ignored(scene: Scene) -> None:
     scene.worker()
-    build = scene.double.builds["bld_new"] = Build(["true"])
+    build = scene.build("bld_new", "true")
     with Celery(broker=scene.redis.url, set_as_current=False) as celery:
         headers = {TOKEN_HEADER: token_of("bld_new")}
         celery.send_task(RUN_BUILD, ["bld_new", "more"], {"x": 3}, queue=QUEUE, headers=headers)
