@@ -19,11 +19,11 @@ from pydantic import BaseModel, ValidationError
 
 from app.contract import paths
 from app.contract.builds import BuildPage, BuildView
-from app.contract.errors import BatonError
 from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.spec import BuildSpec
 from app.contract.status import Status
-from app.contract.tls import context_for
+from app.errors import BatonError
+from app.tls import context_for
 
 #: Seconds between attempts at a call that may be repeated: a restart of the API fits in.
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 4.0)

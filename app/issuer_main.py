@@ -2,7 +2,7 @@
 
 from starlette.applications import Starlette
 
-from app.contract.environment import SettingsError
+from app.errors import SettingsError
 from app.issuer.application import create_issuer as create_issuer_from_config
 from app.issuer.config import IssuerConfig
 from app.issuer_settings import IssuerSettings

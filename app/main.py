@@ -46,10 +46,10 @@ from app.builds.waiting import Waiting, WaitRules
 from app.builds.watch import Watch, WatchRules
 from app.contract import dpop, paths, scopes, tracing
 from app.contract.problems import Code
-from app.contract.tls import context_for
 from app.contract.tracing import OFF, Tracing
 from app.security_headers import with_security_headers
 from app.settings import Settings
+from app.tls import context_for
 from app.tokens.dpop import ProofChecker
 from app.tokens.lifetime import DISPATCH_MARGIN, redelivery_after
 from app.trust import OwnKeys, Tokens, make_tokens, mint_with, own_keys

@@ -17,7 +17,6 @@ from app.contract.environment import (
     RedisUrl,
     SealKeys,
     Seconds,
-    SettingsError,
     Words,
     check_broker,
     require_https,
@@ -26,11 +25,10 @@ from app.contract.environment import (
 from app.contract.queue import REDELIVERY, broker_of
 from app.contract.sealing import Seal
 from app.contract.spec import MAX_SPEC, MAX_TIMEOUT
+from app.errors import SettingsError
 from app.tokens.lifetime import Timers, Timing, redelivery_after, timers
 from app.tokens.minting.client_authentication import AssertionAlg
 from app.tokens.verifier import Dialect
-
-__all__ = ["Settings", "SettingsError"]
 
 #: RFC 7638 with SHA-256, as base64url.
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")

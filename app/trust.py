@@ -18,7 +18,8 @@ from app.contract import scopes
 from app.contract.builds import TokenFacts
 from app.contract.sealing import Seal
 from app.contract.status import Reason
-from app.settings import Settings, SettingsError
+from app.errors import SettingsError
+from app.settings import Settings
 from app.tokens.errors import KeyFileError, MintError, NoneLeft, ProviderUnavailable, TooShort
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.jwks import JwksCache

@@ -22,9 +22,9 @@ from celery.signals import (
 )
 
 from app.contract import tracing
-from app.contract.environment import SettingsError
 from app.contract.log_format import LogFormat, log_to_stderr
 from app.contract.tracing import Tracing
+from app.errors import SettingsError
 from worker import checkup
 from worker.api_client import RunApi, connections
 from worker.celery_app import create_celery, quieten

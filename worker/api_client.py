@@ -30,7 +30,7 @@ from app.contract.runs import (
     Progress,
     Result,
 )
-from app.contract.tls import context_for
+from app.tls import context_for
 from worker.errors import LeaseLost, ReportImpossible, RunError
 
 log = logging.getLogger(__name__)

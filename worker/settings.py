@@ -13,13 +13,13 @@ from app.contract.environment import (
     FromEnvironment,
     HttpUrl,
     SealKeys,
-    SettingsError,
     Words,
     check_broker,
     seal_with,
 )
 from app.contract.queue import broker_of
 from app.contract.sealing import Seal
+from app.errors import SettingsError
 from worker.gate import Places
 
 _PROTOCOLS: Final = {"https", "ssh", "http", "file"}

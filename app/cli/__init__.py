@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from app.contract.errors import BatonError
+from app.errors import BatonError
 
 #: The commands, in the order of `baton --help`: where each of them lives, and what it does.
 COMMANDS: Final = {

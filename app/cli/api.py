@@ -10,8 +10,9 @@ from app.cli.serve import access_log, log_format, log_level, serve, set_up_loggi
 from app.contract import tracing
 from app.contract.log_format import LogFormat, Style
 from app.contract.tracing import Tracing
+from app.errors import SettingsError
 from app.main import create_app
-from app.settings import Settings, SettingsError
+from app.settings import Settings
 
 #: Files that an API process opens besides its clients' connections: to store, broker and issuer,
 #: modules, and the connections that are told that there are too many.

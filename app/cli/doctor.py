@@ -14,7 +14,7 @@ import click
 from app.cli.dev_settings import NoSettings, read_settings
 from app.contract.findings import Finding, Mark
 from app.doctor.checkup import examine, examine_worker
-from app.settings import SettingsError
+from app.errors import SettingsError
 
 _SHOWN: Final[Mapping[Mark, tuple[str, str]]] = {
     Mark.OK: ("✓", "green"),

@@ -11,23 +11,13 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from app.contract.errors import BatonError
 from app.contract.queue import BROKERS
 from app.contract.sealing import Seal
+from app.errors import SettingsError
 
 PREFIX: Final = "BATON_"
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-class SettingsError(BatonError, ValueError):
-    """A setting is wrong or missing; the message names it and says what to do."""
-
-    exit_code = 2
-
-    def __init__(self, *sentences: str) -> None:
-        self.sentences = sentences  #: one for each setting
-        super().__init__("; ".join(sentences))
 
 
 def _words(value: object) -> object:

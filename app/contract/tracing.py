@@ -19,8 +19,8 @@ from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from app.contract.environment import SettingsError
 from app.contract.redaction import without_secrets
+from app.errors import SettingsError
 
 log = logging.getLogger(__name__)
 

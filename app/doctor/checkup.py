@@ -13,7 +13,8 @@ from app.doctor.issuer import check_issuer
 from app.doctor.minting import check_minting
 from app.doctor.store import check_store
 from app.doctor.worker import check_sandbox, check_worker
-from app.settings import Settings, SettingsError
+from app.errors import SettingsError
+from app.settings import Settings
 
 #: Seconds for each check; minting tries for as long as dispatch does, which is 20.
 _MOST: Final = 30.0

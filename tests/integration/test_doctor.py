@@ -16,7 +16,7 @@ from app.contract import queue as wire
 from app.contract.findings import Finding, Mark
 from app.contract.sealing import new_key
 from app.doctor.checkup import examine
-from app.settings import SettingsError
+from app.errors import SettingsError
 from tests.authority import Authority
 from tests.commands import run
 from tests.exchanging_authority import WORKERS, ExchangingAuthority

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.contract import tracing
-from app.contract.environment import SettingsError
 from app.contract.sealing import new_key
 from app.contract.tracing import OFF, Tracing
+from app.errors import SettingsError
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.contract.spec import MAX_ENV_TOTAL, MAX_ENV_VALUE, MAX_SPEC, BuildSpec
-from app.settings import Settings, SettingsError
+from app.errors import SettingsError
+from app.settings import Settings
 from worker import api_client
 
 NEEDED = {

@@ -5,7 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.settings import Settings, SettingsError
+from app.errors import SettingsError
+from app.settings import Settings
 from app.tokens.minting.client_authentication import (
     ClientSecretBasic,
     ClientSecretPost,

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from app.contract.tls import context_for
+from app.tls import context_for
 
 
 @pytest.mark.parametrize(

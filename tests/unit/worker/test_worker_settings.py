@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.contract.environment import SettingsError
+from app.errors import SettingsError
 from worker.settings import WorkerSettings
 
 GOOD = {

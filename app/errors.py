@@ -11,3 +11,13 @@ class BatonError(Exception):
     def format_message(self) -> str:
         """The sentence, and what else is to be printed below it."""
         return str(self)
+
+
+class SettingsError(BatonError, ValueError):
+    """A setting is wrong or missing; the message names it and says what to do."""
+
+    exit_code = 2
+
+    def __init__(self, *sentences: str) -> None:
+        self.sentences = sentences  #: one for each setting
+        super().__init__("; ".join(sentences))
