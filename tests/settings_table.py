@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from app.contract.environment import PREFIX, FromEnvironment
-from app.issuer_settings import IssuerSettings
-from app.settings import Settings
+from app.config.environment import PREFIX, FromEnvironment
+from app.config.issuer_settings import IssuerSettings
+from app.config.settings import Settings
 from worker.settings import WorkerSettings
 
 #: Who reads what, in the order of the table.

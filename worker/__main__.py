@@ -21,10 +21,10 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from app.contract import tracing
-from app.contract.log_format import LogFormat, log_to_stderr
-from app.contract.tracing import Tracing
 from app.errors import SettingsError
+from app.observability import tracing
+from app.observability.log_format import LogFormat, log_to_stderr
+from app.observability.tracing import Tracing
 from worker import checkup
 from worker.api_client import RunApi, connections
 from worker.celery_app import create_celery, quieten

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from app.contract import dpop, paths, prefer, tracing
+from app.contract import dpop, paths, prefer
 from app.contract.problems import MEDIA_TYPE, Code, Problem
 from app.contract.runs import (
     LEASE_HEADER,
@@ -30,6 +30,7 @@ from app.contract.runs import (
     Progress,
     Result,
 )
+from app.observability import tracing
 from app.tls import context_for
 from worker.errors import LeaseLost, ReportImpossible, RunError
 

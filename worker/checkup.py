@@ -13,7 +13,7 @@ import httpx
 from kombu.exceptions import OperationalError
 
 from app.contract import paths, queue as wire
-from app.contract.findings import Finding, ahead_by, clock
+from app.contract.doctor import Finding, ahead_by, clock
 from app.contract.sealing import fingerprint
 from app.errors import SettingsError
 from worker.celery_app import create_celery

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from app.contract import tracing
 from app.contract.runs import Claim
 from app.contract.spec import Step
+from app.observability import tracing
 from worker.sandbox import Workspace
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

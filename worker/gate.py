@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from app.contract.log_context import here
+from app.observability.log_context import here
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from app.contract.log_context import here
 from app.contract.runs import HEARTBEATS, Directive, Progress
+from app.observability.log_context import here
 from worker.api_client import Noise, RunApi
 from worker.errors import LeaseLost
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import IO, Final
 
-from app.contract.log_context import here
 from app.contract.runs import MAX_LOG_CHUNK, MAX_LOG_TAIL, Directive
-from app.contract.tracing import OFF, Tracing
+from app.observability.log_context import here
+from app.observability.tracing import OFF, Tracing
 from worker.api_client import LogIsFull, Noise, RunApi, SendFrom
 from worker.errors import LeaseLost, ReportImpossible
 

@@ -8,7 +8,7 @@ from celery.worker.request import Request
 from kombu import Message
 from kombu.exceptions import KombuError
 
-from app.contract.log_context import bound
+from app.observability.log_context import bound
 
 
 @contextmanager

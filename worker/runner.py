@@ -10,8 +10,6 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import IO, Final
 
-from app.contract import tracing
-from app.contract.log_context import bind
 from app.contract.runs import (
     MAX_TEXT,
     Claim,
@@ -23,7 +21,9 @@ from app.contract.runs import (
 )
 from app.contract.spec import Step
 from app.contract.status import Reason, Status, StepStatus
-from app.contract.tracing import Kind
+from app.observability import tracing
+from app.observability.log_context import bind
+from app.observability.tracing import Kind
 from worker.api_client import LogIsFull, RunApi, SendFrom
 from worker.checkout import without_credentials
 from worker.environment import PATH, environment

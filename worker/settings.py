@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from app.contract.dpop import ProofKey
-from app.contract.environment import (
+from app.config.environment import (
     FromEnvironment,
     HttpUrl,
     SealKeys,
@@ -17,6 +16,7 @@ from app.contract.environment import (
     check_broker,
     seal_with,
 )
+from app.contract.dpop import ProofKey
 from app.contract.queue import broker_of
 from app.contract.sealing import Seal
 from app.errors import SettingsError

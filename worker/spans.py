@@ -3,10 +3,10 @@
 import re
 from typing import Final
 
-from app.contract import tracing
-from app.contract.redaction import without_secrets
 from app.contract.spec import Step
 from app.contract.status import Reason, Status, StepStatus
+from app.observability import tracing
+from app.observability.redaction import without_secrets
 
 _WORD: Final = re.compile(r"[\w.-]{1,64}")
 #: What stands behind a name that was made of a script's first line, and is not in the script.

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeGuard
 from celery import Celery, Task
 from celery.signals import task_postrun, task_prerun
 
-from app.contract import queue as wire, tracing
-from app.contract.log_context import begin
+from app.contract import queue as wire
 from app.contract.sealing import Seal, Unsealable
+from app.observability import tracing
+from app.observability.log_context import begin
 from worker.request import BuildRequest
 from worker.runner import run_build
 from worker.tools import Tools

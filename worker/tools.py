@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.contract.tracing import OFF, Tracing
+from app.observability.tracing import OFF, Tracing
 from worker.api_client import RunApi
 from worker.checkout import Checkout
 from worker.room import RoomLimits

@@ -17,11 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.files import File
+from app.api.middleware.security_headers import page_policy
 from app.api.operation import Operation
 from app.api.problems import ApiError
 from app.contract import paths
 from app.contract.problems import Code
-from app.security_headers import page_policy
 
 _YEAR: Final = 365 * 24 * 3600
 

@@ -9,12 +9,12 @@ from starlette.responses import Response
 
 from app.api import docs_page
 from app.api.files import File
+from app.api.middleware.security_headers import READING_POLICY
 from app.api.once import Once
 from app.api.operation import Operation
 from app.api.problems import ApiError
 from app.contract import paths
 from app.contract.problems import Code
-from app.security_headers import READING_POLICY
 
 
 def operations(document: Callable[[], Mapping[str, Any]]) -> tuple[Operation, ...]:

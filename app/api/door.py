@@ -13,9 +13,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.builds.ids import PATTERN
-from app.contract import log_context, paths, tracing
-from app.contract.redaction import without_secrets
-from app.contract.tracing import Kind, Span, Tracing
+from app.contract import paths
+from app.observability import log_context, tracing
+from app.observability.redaction import without_secrets
+from app.observability.tracing import Kind, Span, Tracing
 
 #: Where the router notes the route of a request, for whoever stands outside of it.
 ROUTE: Final = "baton.route"

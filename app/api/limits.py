@@ -13,14 +13,13 @@ import asyncio
 import ipaddress
 import logging
 import math
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem
 from limits.aio.storage import Storage
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,8 +30,6 @@ from app.builds.store.connection import answering
 from app.contract.problems import Code
 
 log = logging.getLogger(__name__)
-
-_RATE: Final = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)", re.ASCII)
 
 #: Parts that a quota is drawn in: more of them are more round trips, fewer are more of it lost.
 _PARTS: Final = 100
@@ -46,15 +43,6 @@ _PAUSE: Final = 2.0
 
 #: Where a request keeps what its answer will say.
 _STANDING: Final = "baton.standing"
-
-
-def rate(text: str) -> RateLimitItem | None:
-    """`600/minute` (or second, hour, day); None for `0`, which is no limit. Raises `ValueError`."""
-    if text == "0":
-        return None
-    if not _RATE.fullmatch(text):
-        raise ValueError("must be like 600/minute (or second, hour, day), or 0 for no limit")
-    return parse(text)
 
 
 @dataclass(frozen=True, slots=True)

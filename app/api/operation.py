@@ -16,8 +16,8 @@ from app.api.door import ROUTE
 from app.api.parts import Parts, parts
 from app.api.problems import ApiError, as_api_error
 from app.builds.model import Credential
-from app.contract import tracing
 from app.contract.problems import Code
+from app.observability import tracing
 from app.tokens.claims import UserPrincipal
 
 log = logging.getLogger(__name__)

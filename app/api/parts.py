@@ -1,4 +1,4 @@
-"""What endpoints work with; made in one place (`app.main`) and handed down with the application."""
+"""The state of the application: what endpoints work with; made in `app.bootstrap.api`."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,9 @@ from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed
 from app.builds.model import Ticket, Timers
 from app.builds.queue import BuildQueue
-from app.contract import queue as wire, tracing
-from app.contract.tracing import Kind, Tracing
+from app.contract import queue as wire
+from app.observability import tracing
+from app.observability.tracing import Kind, Tracing
 
 
 def traced_mint(mint: Mint, traces: Tracing, *, provider: str) -> Mint:

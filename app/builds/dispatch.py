@@ -19,10 +19,10 @@ from app.builds.model import Ticket, Timers
 from app.builds.queue import BuildQueue
 from app.builds.store import BuildStore
 from app.builds.store.answers import Taken
-from app.contract import tracing
-from app.contract.log_context import begin
 from app.contract.status import Reason
-from app.contract.tracing import OFF, Span, Tracing
+from app.observability import tracing
+from app.observability.log_context import begin
+from app.observability.tracing import OFF, Span, Tracing
 
 log = logging.getLogger(__name__)
 

@@ -93,7 +93,7 @@ NOTHING_KEPT: Final = Kept(sealed=(), lasts=0.0)
 
 
 class Timers(Protocol):
-    """The timers of one attempt, in seconds; `app.tokens.lifetime` has the sum."""
+    """The timers of one attempt, in seconds; `app.config.lifetime` has the sum."""
 
     @property
     def message_expires(self) -> float: ...

@@ -15,9 +15,10 @@ from kombu.exceptions import OperationalError
 
 from app.builds.errors import QueueUnavailable
 from app.builds.model import Timers
-from app.contract import queue as wire, tracing
-from app.contract.log_context import here
+from app.contract import queue as wire
 from app.contract.sealing import Seal
+from app.observability import tracing
+from app.observability.log_context import here
 
 log = logging.getLogger(__name__)
 

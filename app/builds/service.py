@@ -13,11 +13,11 @@ from app.builds.log import LogReader
 from app.builds.model import NOTHING_KEPT, Credential, Kept
 from app.builds.store import BuildStore
 from app.builds.store.answers import Finish
-from app.contract import log_context, tracing
 from app.contract.builds import BuildPage, BuildView, LogView
 from app.contract.runs import Appended, Claim, ClaimRequest, Directive, Progress, Result
 from app.contract.spec import DEFAULT_TIMEOUT, BuildSpec
 from app.contract.status import Status
+from app.observability import log_context, tracing
 
 
 class Keep(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from app.builds.errors import StoreUnavailable
 from app.builds.store import BuildStore
-from app.contract.log_context import bound
+from app.observability.log_context import bound
 
 log = logging.getLogger(__name__)
 

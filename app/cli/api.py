@@ -6,13 +6,13 @@ from typing import Final
 
 import click
 
+from app.bootstrap.api import create_app
 from app.cli.serve import access_log, log_format, log_level, serve, set_up_logging
-from app.contract import tracing
-from app.contract.log_format import LogFormat, Style
-from app.contract.tracing import Tracing
+from app.config.settings import Settings
 from app.errors import SettingsError
-from app.main import create_app
-from app.settings import Settings
+from app.observability import tracing
+from app.observability.log_format import LogFormat, Style
+from app.observability.tracing import Tracing
 
 #: Files that an API process opens besides its clients' connections: to store, broker and issuer,
 #: modules, and the connections that are told that there are too many.

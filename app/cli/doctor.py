@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from app.cli.dev_settings import NoSettings, read_settings
-from app.contract.findings import Finding, Mark
+from app.contract.doctor import Finding, Mark
 from app.doctor.checkup import examine, examine_worker
 from app.errors import SettingsError
 

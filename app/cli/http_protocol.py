@@ -9,8 +9,8 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.middleware.security_headers import fixed_headers
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, Problem
-from app.security_headers import fixed_headers
 
 #: Bytes of a request line and headers, within one read more: twice what common proxies send on.
 _MAX_HEAD: Final = 64 * 1024

@@ -5,10 +5,10 @@ from typing import Final
 
 import click
 
+from app.bootstrap.issuer import create_issuer
 from app.cli.serve import access_log, log_format, log_level, serve, set_up_logging
-from app.contract.log_format import LogFormat, Style
-from app.issuer_main import create_issuer
-from app.issuer_settings import IssuerSettings
+from app.config.issuer_settings import IssuerSettings
+from app.observability.log_format import LogFormat, Style
 
 #: Connections of a development issuer.
 _CONNECTIONS: Final = 200

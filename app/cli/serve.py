@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from app.cli.http_protocol import bounded
 from app.cli.privacy import forbid_inspection
-from app.contract.log_format import LogFormat, log_to_stderr
+from app.observability.log_format import LogFormat, log_to_stderr
 
 log = logging.getLogger(__name__)
 

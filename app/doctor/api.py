@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import httpx
 
+from app.config.settings import Settings
 from app.contract import paths
-from app.contract.findings import Finding, ahead_by, clock
+from app.contract.doctor import Finding, ahead_by, clock
 from app.contract.sealing import fingerprint
 from app.doctor.where import why
-from app.settings import Settings
 
 _CHECK: Final = "API"
 

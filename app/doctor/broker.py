@@ -4,11 +4,11 @@ from typing import Final
 
 from app.builds.errors import QueueUnavailable
 from app.builds.queue import CeleryQueue
+from app.config.lifetime import redelivery_after
+from app.config.settings import Settings
 from app.contract import queue as wire
-from app.contract.findings import Finding
+from app.contract.doctor import Finding
 from app.doctor.where import where, why
-from app.settings import Settings
-from app.tokens.lifetime import redelivery_after
 
 _CHECK: Final = "broker"
 

@@ -6,7 +6,8 @@ from typing import Final
 
 import httpx
 
-from app.contract.findings import Finding
+from app.config.settings import Settings
+from app.contract.doctor import Finding
 from app.doctor.api import check_api, check_dashboard, check_message_keys
 from app.doctor.broker import check_broker
 from app.doctor.issuer import check_issuer
@@ -14,7 +15,6 @@ from app.doctor.minting import check_minting
 from app.doctor.store import check_store
 from app.doctor.worker import check_sandbox, check_worker
 from app.errors import SettingsError
-from app.settings import Settings
 
 #: Seconds for each check; minting tries for as long as dispatch does, which is 20.
 _MOST: Final = 30.0

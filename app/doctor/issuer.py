@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import httpx
 
-from app.contract.findings import Finding, ahead_by, clock
+from app.config.settings import Settings
+from app.contract.doctor import Finding, ahead_by, clock
 from app.doctor.where import why
-from app.settings import Settings
 from app.tokens.keys import KeySet
 
 _CHECK: Final = "issuer"

@@ -6,16 +6,16 @@ from typing import Final
 
 import httpx
 
+from app.bootstrap.tokens import Tokens, make_tokens, own_keys
 from app.builds.errors import MintFailed
 from app.builds.ids import BuildIds
 from app.builds.store import KeptStore, connect
+from app.config.settings import Settings
 from app.contract import scopes
-from app.contract.findings import Finding
-from app.settings import Settings
+from app.contract.doctor import Finding
 from app.tokens.claims import UserPrincipal
 from app.tokens.errors import MintError, ProviderUnavailable, TokenError
 from app.tokens.minting import MintRequest
-from app.trust import Tokens, make_tokens, own_keys
 
 _CHECK: Final = "minting"
 _USER: Final = "user token"

@@ -15,9 +15,9 @@ from redis.exceptions import (
 )
 
 from app.builds.store import connect
-from app.contract.findings import Finding, clock
+from app.config.settings import Settings
+from app.contract.doctor import Finding, clock
 from app.doctor.where import where, why
-from app.settings import Settings
 
 _CHECK: Final = "store"
 

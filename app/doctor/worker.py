@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from app.contract.findings import Finding, Mark
+from app.contract.doctor import Finding, Mark
 
 #: -P: the directory we are in may have a `worker` of its own.
 _ARGV: Final = (sys.executable, "-P", "-m", "worker", "--check")

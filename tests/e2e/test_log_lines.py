@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.contract.log_format import Style
+from app.observability.log_format import Style
 from tests.e2e.test_secrets import Broker, Secrets
 from tests.e2e.user import User, steps
 from tests.stack import Part, Stack

@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.bootstrap.api import create_app
+from app.config.settings import Settings
 from app.contract.sealing import new_key
-from app.main import create_app
-from app.settings import Settings
 from tests.authority import AUDIENCE, Authority
 from tests.redis_process import RedisProcess
 from tests.serving import serve

@@ -9,10 +9,10 @@ from typing import Any, Final
 import pytest
 
 from app.builds.ids import BuildIds
+from app.config.lifetime import DISPATCH_MARGIN, Timing, timers
+from app.config.settings import Settings
 from app.issuer.action import ActionSecrets, added_claims
 from app.issuer.errors import OAuthError
-from app.settings import Settings
-from app.tokens.lifetime import DISPATCH_MARGIN, Timing, timers
 from tests.needs import needs
 
 REPOSITORY: Final = Path(__file__).parents[2]

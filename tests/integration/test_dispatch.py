@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.api import stop
 from app.builds.changes import Changes
 from app.builds.dispatch import Dispatcher, DispatchRules
 from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
@@ -18,11 +19,10 @@ from app.builds.ids import BuildIds
 from app.builds.model import Ticket, Timers
 from app.builds.queue import CeleryQueue
 from app.builds.store import BuildStore, connect
+from app.config.lifetime import Timing, timers
 from app.contract.builds import TokenFacts
 from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason
-from app.main import stop
-from app.tokens.lifetime import Timing, timers
 from tests.redis_process import RedisProcess
 
 TIMING = Timing(queue_ttl=60, kill_grace=5, report_window=30, leeway=10)

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from app.contract import queue as wire
-from app.contract.findings import Finding, Mark
+from app.contract.doctor import Finding, Mark
 from app.contract.sealing import new_key
 from app.doctor.checkup import examine
 from app.errors import SettingsError

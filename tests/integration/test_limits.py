@@ -12,8 +12,9 @@ from limits.aio.storage import RedisStorage
 from redis.asyncio import Redis
 
 from app.api import limits
-from app.api.limits import Quota, address, rate
+from app.api.limits import Quota, address
 from app.builds.store import connect
+from app.config.rates import parse_rate
 from tests.redis_process import RedisProcess
 
 
@@ -34,7 +35,7 @@ class Replicas:
         self._clients: list[Redis] = []
 
     def quota(self, text: str) -> Quota:
-        found = rate(text)
+        found = parse_rate(text)
         assert found
         client = connect(self._url)
         self._clients.append(client)
@@ -212,8 +213,8 @@ def test_addresses_that_one_customer_has_count_as_one(host: str, counts_as: str)
 @pytest.mark.parametrize("text", ["", "600", "600/fortnight", "0/minute", "-1/hour", "1/minute;2"])
 def test_a_rate_that_nobody_understands_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="600/minute"):
-        rate(text)
+        parse_rate(text)
 
 
 def test_nought_is_no_limit() -> None:
-    assert rate("0") is None
+    assert parse_rate("0") is None

@@ -15,8 +15,8 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.contract import log_context
 from app.contract.problems import Code
+from app.observability import log_context
 from tests.api_double import (
     BUILD,
     TOKEN,

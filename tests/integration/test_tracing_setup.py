@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.contract import tracing
 from app.contract.sealing import new_key
-from app.contract.tracing import OFF, Tracing
 from app.errors import SettingsError
+from app.observability import tracing
+from app.observability.tracing import OFF, Tracing
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 
@@ -120,8 +120,8 @@ def test_without_the_extra_the_start_is_refused(tmp_path: Path, part: str) -> No
 def test_the_sdk_is_not_loaded_where_nothing_is_configured() -> None:
     """Not by us: redis-py loads what the SDK has for metrics wherever it is installed."""
     code = (
-        "import os, sys, app.main, worker.__main__\n"
-        "from app.contract.tracing import Tracing\n"
+        "import os, sys, app.bootstrap.api, worker.__main__\n"
+        "from app.observability.tracing import Tracing\n"
         "traces = Tracing.from_env('x', os.environ)\n"
         "traces.start()\n"
         "with traces.span('x'): pass\n"

@@ -11,10 +11,10 @@ import pytest
 from starlette.requests import Request
 from starlette.routing import Route
 
+from app.bootstrap.api import create_app
+from app.config.settings import Settings
 from app.contract.sealing import new_key
-from app.contract.tracing import Tracing
-from app.main import create_app
-from app.settings import Settings
+from app.observability.tracing import Tracing
 from tests.authority import AUDIENCE, Authority
 from tests.collector import Collector, collecting
 from tests.redis_process import RedisProcess

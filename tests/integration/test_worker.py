@@ -22,9 +22,9 @@ import redis
 from celery import Celery
 
 from app.builds.queue import CeleryQueue
+from app.config.lifetime import Timing, timers
 from app.contract.queue import QUEUE, RUN_BUILD, TOKEN_HEADER
 from app.contract.sealing import new_key
-from app.tokens.lifetime import Timing, timers
 from tests.api_double import Double, Doubles
 from tests.integration.dev_process import BATON
 from tests.redis_process import RedisProcess

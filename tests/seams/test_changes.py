@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from app.bootstrap.api import stop
 from app.builds import changes as module
 from app.builds.changes import Bell, Changes
 from app.builds.store import BuildStore, connect
-from app.main import stop
 from tests.redis_process import RedisProcess
 from tests.seams.stored import append, claim, dispatch, submit
 

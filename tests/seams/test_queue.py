@@ -13,9 +13,9 @@ from kombu import Connection, Queue
 
 from app.builds.errors import QueueUnavailable
 from app.builds.queue import CeleryQueue
+from app.config.lifetime import Timing, timers
 from app.contract import queue as wire
 from app.contract.sealing import new_key
-from app.tokens.lifetime import Timing, timers
 from tests.certificates import Certificate, certificate_for
 from tests.rabbitmq_process import RabbitProcess
 from tests.redis_process import RedisProcess

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.config.settings import Settings
 from app.contract.spec import MAX_ENV_TOTAL, MAX_ENV_VALUE, MAX_SPEC, BuildSpec
 from app.errors import SettingsError
-from app.settings import Settings
 from worker import api_client
 
 NEEDED = {

@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
-from app.contract.findings import MOST_SKEW, Mark, ahead_by, clock
+from app.contract.doctor import MOST_SKEW, Mark, ahead_by, clock
 
 
 @pytest.mark.parametrize("ahead", [-120.0, 0.0, 45.0])

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from app.security_headers import DATA_POLICY, READING_POLICY, SecurityHeaders, page_policy
+from app.api.middleware.security_headers import (
+    DATA_POLICY,
+    READING_POLICY,
+    SecurityHeaders,
+    page_policy,
+)
 
 Headers = list[tuple[bytes, bytes]]
 

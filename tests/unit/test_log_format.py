@@ -10,9 +10,9 @@ from typing import Any
 import jwt
 import pytest
 
-from app.contract import log_context
-from app.contract.log_format import LogFormat, Style
-from app.contract.redaction import Redaction, without_secrets
+from app.observability import log_context
+from app.observability.log_format import LogFormat, Style
+from app.observability.redaction import Redaction, without_secrets
 from worker.settings import WorkerSettings
 
 TOKEN = jwt.encode({"sub": "x"}, "a-key-that-is-long-enough-for-hs256", algorithm="HS256")

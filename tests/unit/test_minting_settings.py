@@ -5,8 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.bootstrap.tokens import make_tokens, own_keys
+from app.config.settings import Settings
 from app.errors import SettingsError
-from app.settings import Settings
 from app.tokens.minting.client_authentication import (
     ClientSecretBasic,
     ClientSecretPost,
@@ -15,7 +16,6 @@ from app.tokens.minting.client_authentication import (
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
 from app.tokens.minting.kept import KeptTokenMinter
 from app.tokens.signing_key import SigningKey
-from app.trust import make_tokens, own_keys
 from tests.unit.test_settings import GOOD
 
 SIGNED = {

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from app.config.issuer_settings import IssuerSettings
+from app.config.settings import Settings
 from app.errors import SettingsError
-from app.issuer_settings import IssuerSettings
-from app.settings import Settings
 
 GOOD = {
     "BATON_REDIS_URL": "redis://localhost/0",

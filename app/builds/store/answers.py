@@ -16,7 +16,7 @@ class Taken:
     attempt: int  #: dispatches before this one
     take: int  #: which take this is: what its dispatcher writes holds only until the next one
     failures: int  #: how often in a row it could not be dispatched
-    trace: str = ""  #: what its submission is part of, as `app.contract.tracing` writes it
+    trace: str = ""  #: what its submission is part of, as `app.observability.tracing` writes it
     more: bool = True  #: whether somebody stands behind its owner
 
 

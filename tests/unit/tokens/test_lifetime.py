@@ -7,15 +7,15 @@ import pytest
 from hypothesis import assume, example, given, strategies as st
 from pydantic import ValidationError
 
-from app.contract.spec import MAX_TIMEOUT, BuildSpec
-from app.tokens.errors import InvalidToken
-from app.tokens.lifetime import (
+from app.config.lifetime import (
     DISPATCH_MARGIN,
     FENCE,
     Timing,
     redelivery_after,
     timers,
 )
+from app.contract.spec import MAX_TIMEOUT, BuildSpec
+from app.tokens.errors import InvalidToken
 from app.tokens.minting import MintRequest
 from app.tokens.minting.local import LocalMinter
 from app.tokens.signing_key import SigningKey

@@ -2,11 +2,11 @@
 
 from starlette.applications import Starlette
 
+from app.api.middleware.security_headers import with_security_headers
+from app.config.issuer_settings import IssuerSettings
 from app.errors import SettingsError
 from app.issuer.application import create_issuer as create_issuer_from_config
 from app.issuer.config import IssuerConfig
-from app.issuer_settings import IssuerSettings
-from app.security_headers import with_security_headers
 from app.tokens.errors import KeyFileError
 
 

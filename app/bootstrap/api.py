@@ -22,8 +22,9 @@ from app.api import dashboard, docs, openapi
 from app.api.door import Door
 from app.api.guard import Guard
 from app.api.health import CachedCheck
-from app.api.limits import Limits, Quota, rate
+from app.api.limits import Limits, Quota
 from app.api.metrics import Metrics
+from app.api.middleware.security_headers import with_security_headers
 from app.api.once import Once
 from app.api.operation import Operation, routes
 from app.api.parts import Parts, parts
@@ -31,6 +32,7 @@ from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
 from app.api.streams import Streams
 from app.api.traced import TracedQueue, traced_mint
+from app.bootstrap.tokens import OwnKeys, Tokens, make_tokens, mint_with, own_keys
 from app.builds.changes import Changes
 from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
 from app.builds.feeds import Feeds
@@ -44,15 +46,15 @@ from app.builds.store.counts import CountReader
 from app.builds.store.keys import RATES
 from app.builds.waiting import Waiting, WaitRules
 from app.builds.watch import Watch, WatchRules
-from app.contract import dpop, paths, scopes, tracing
+from app.config.lifetime import DISPATCH_MARGIN, redelivery_after
+from app.config.rates import parse_rate
+from app.config.settings import Settings
+from app.contract import dpop, paths, scopes
 from app.contract.problems import Code
-from app.contract.tracing import OFF, Tracing
-from app.security_headers import with_security_headers
-from app.settings import Settings
+from app.observability import tracing
+from app.observability.tracing import OFF, Tracing
 from app.tls import context_for
 from app.tokens.dpop import ProofChecker
-from app.tokens.lifetime import DISPATCH_MARGIN, redelivery_after
-from app.trust import OwnKeys, Tokens, make_tokens, mint_with, own_keys
 
 log = logging.getLogger(__name__)
 
@@ -307,7 +309,7 @@ def _limits(settings: Settings, redis: "Redis") -> Limits:
         key_prefix=RATES,
         connection_pool=pool,
     )
-    users, addresses = rate(settings.rate_per_user), rate(settings.rate_per_address)
+    users, addresses = parse_rate(settings.rate_per_user), parse_rate(settings.rate_per_address)
     return Limits(
         users=Quota("user", users, storage) if users else None,
         addresses=Quota("address", addresses, storage) if addresses else None,

@@ -14,12 +14,12 @@ from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed
 from app.builds.model import Kept, Ticket
 from app.builds.service import Keep
+from app.config.settings import Settings
 from app.contract import scopes
 from app.contract.builds import TokenFacts
 from app.contract.sealing import Seal
 from app.contract.status import Reason
 from app.errors import SettingsError
-from app.settings import Settings
 from app.tokens.errors import KeyFileError, MintError, NoneLeft, ProviderUnavailable, TooShort
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.jwks import JwksCache

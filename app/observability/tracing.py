@@ -19,8 +19,8 @@ from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from app.contract.redaction import without_secrets
 from app.errors import SettingsError
+from app.observability.redaction import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Tracing:
         if self._configured and self._exporting is None:
             if sys.modules.get(_METRICS, log) is None:
                 del sys.modules[_METRICS]  # see app/__init__.py; what is loaded now may want it
-            module: Any = import_module("app.contract.span_export")
+            module: Any = import_module("app.observability.span_export")
             try:
                 self._exporting = module.start(self._service)
             except ValueError as error:  # numbers of the environment that do not fit each other

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from app.contract import log_context
-from app.contract.redaction import Redaction, is_secret
+from app.observability import log_context
+from app.observability.redaction import Redaction, is_secret
 
 Style = Literal["text", "json"]
 

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from app.api.limits import rate
-from app.contract.environment import (
+from app.config.environment import (
     MAX_SECONDS,
     FromEnvironment,
     HttpUrl,
@@ -22,20 +21,19 @@ from app.contract.environment import (
     require_https,
     seal_with,
 )
+from app.config.lifetime import Timers, Timing, redelivery_after, timers
+from app.config.rates import parse_rate
 from app.contract.queue import REDELIVERY, broker_of
 from app.contract.sealing import Seal
 from app.contract.spec import MAX_SPEC, MAX_TIMEOUT
 from app.errors import SettingsError
-from app.tokens.lifetime import Timers, Timing, redelivery_after, timers
-from app.tokens.minting.client_authentication import AssertionAlg
-from app.tokens.verifier import Dialect
 
 #: RFC 7638 with SHA-256, as base64url.
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def _rate(value: str) -> str:
-    rate(value)
+    parse_rate(value)
     return value
 
 
@@ -71,7 +69,7 @@ class Settings(FromEnvironment):
     algorithms: Words = Field(
         default=("RS256",), description="Signature algorithms accepted from the issuer."
     )
-    token_dialect: Dialect = Field(
+    token_dialect: Literal["standard", "okta"] = Field(
         default="standard",
         description="How the issuer writes client and scopes into tokens: `standard` (`client_id` "
         "or `azp`; `scope`) or `okta` (`cid`; `scp`).",
@@ -114,7 +112,7 @@ class Settings(FromEnvironment):
         default=None,
         description="PEM file of its private key (RSA or P-256), for `private_key_jwt`.",
     )
-    mint_assertion_alg: AssertionAlg | None = Field(
+    mint_assertion_alg: Literal["ES256", "PS256", "RS256"] | None = Field(
         default=None,
         description="`RS256`, `PS256` or `ES256`; default: `RS256` or `ES256`, by the key.",
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from app.contract.environment import FromEnvironment, HttpUrl, Port, Words
+from app.config.environment import FromEnvironment, HttpUrl, Port, Words
 
 
 class IssuerSettings(FromEnvironment):
