@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api.door import ROUTE
-from app.api.parts import Parts, parts
+from app.api.middleware.request_context import ROUTE
 from app.api.problems import ApiError, as_api_error
+from app.api.state import Parts, parts
 from app.builds.model import Credential
 from app.contract.problems import Code
 from app.observability import tracing

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.api import builds, events, health, logs, runs
+from app.api.endpoints import builds, events, health, logs, metadata, runs
 from app.api.operation import BUILD_TOKEN, Operation, for_user, for_worker
 from app.contract import paths, prefer
 from app.contract.builds import BuildPage, BuildView
@@ -201,21 +201,21 @@ OPERATIONS: Final = (
         method="GET",
         path=paths.OPENAPI,
         summary="This document",
-        endpoint=health.openapi,
+        endpoint=metadata.openapi,
         gives=_DOCUMENT,
     ),
     Operation(
         method="GET",
         path=paths.JWKS,
         summary="Keys of the local minter",
-        endpoint=health.jwks,
+        endpoint=metadata.jwks,
         gives=_DOCUMENT,
     ),
     Operation(
         method="GET",
         path=paths.PROTECTED_RESOURCE,
         summary="RFC 9728 metadata",
-        endpoint=health.protected_resource,
+        endpoint=metadata.protected_resource,
         gives=_DOCUMENT,
     ),
 )

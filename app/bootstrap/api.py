@@ -18,19 +18,20 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import dashboard, docs, openapi
-from app.api.door import Door
-from app.api.guard import Guard
-from app.api.health import CachedCheck
+from app.api.auth import Guard
+from app.api.docs import openapi
+from app.api.docs.once import Once
+from app.api.endpoints import dashboard, docs
+from app.api.endpoints.health import CachedCheck
 from app.api.limits import Limits, Quota
-from app.api.metrics import Metrics
+from app.api.metrics.metrics import Metrics
+from app.api.middleware.request_context import Door
 from app.api.middleware.security_headers import with_security_headers
-from app.api.once import Once
 from app.api.operation import Operation, routes
-from app.api.parts import Parts, parts
 from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
-from app.api.streams import Streams
+from app.api.state import Parts, parts
+from app.api.stream_limit import Streams
 from app.api.traced import TracedQueue, traced_mint
 from app.bootstrap.tokens import OwnKeys, Tokens, make_tokens, mint_with, own_keys
 from app.builds.changes import Changes

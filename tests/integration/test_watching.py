@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.api.metrics import Metrics
-from app.api.streams import Streams
+from app.api.metrics.metrics import Metrics
+from app.api.stream_limit import Streams
 from app.builds.store import connect
 from app.builds.store.counts import CountReader
 from app.builds.store.keys import PACE

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from app.api import openapi
-from app.api.docs_example import example
-from app.api.docs_page import page
-from app.api.docs_schema import kind, notes
+from app.api.docs import openapi
+from app.api.docs.example import example
+from app.api.docs.page import render
+from app.api.docs.schema import kind, notes
 from app.api.routes import OPERATIONS
 from app.contract.spec import BuildSpec
 
@@ -28,7 +28,7 @@ def test_no_text_of_the_document_becomes_markup() -> None:
     described["paths"]["/builds"]["get"]["parameters"][0]["description"] = bad
     described["components"]["schemas"]["Step"]["description"] = bad
     described["components"]["schemas"]["Step"]["properties"]["name"]["description"] = bad
-    text = page(described)
+    text = render(described)
     assert "<script" not in text
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;") >= 5
 

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from app.api import bodies
-from app.api.parts import parts
 from app.api.problems import ApiError
+from app.api.state import parts
 from app.builds.feeds import Change, LogPiece, Position, Sign
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, Final
 
-from app.api.docs_example import curl
-from app.api.docs_schema import anchor, kind, notes
+from app.api.docs.example import curl
+from app.api.docs.schema import anchor, kind, notes
 from app.api.operation import BUILD_TOKEN
 from app.contract.problems import MEDIA_TYPE
 
@@ -47,7 +47,7 @@ _HEAD: Final = """<!doctype html>
 Call = tuple[str, str, Mapping[str, Any]]  #: method, path, operation
 
 
-def page(document: Mapping[str, Any]) -> str:
+def render(document: Mapping[str, Any]) -> str:
     """The whole page; every text of the document is escaped."""
     groups = {group: list(_calls(document, group)) for group in _GROUPS}
     schemas = document["components"]["schemas"]

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.files import File
 from app.api.middleware.security_headers import page_policy
 from app.api.operation import Operation
 from app.api.problems import ApiError
+from app.api.static_file import File
 from app.contract import paths
 from app.contract.problems import Code
 

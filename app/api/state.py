@@ -6,11 +6,11 @@ from typing import Any
 
 from starlette.requests import Request
 
-from app.api.guard import Guard
+from app.api.auth import Guard
 from app.api.limits import Limits
-from app.api.metrics import Metrics
+from app.api.metrics.metrics import Metrics
 from app.api.problems import Problems
-from app.api.streams import Streams
+from app.api.stream_limit import Streams
 from app.builds.feeds import Feeds
 from app.builds.orders import Orders
 from app.builds.service import BuildService, Keep

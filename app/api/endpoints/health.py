@@ -1,7 +1,6 @@
-"""Liveness, readiness, and the documents that others read about this API."""
+"""Liveness, readiness, and the numbers for Prometheus."""
 
 import asyncio
-import json
 import logging
 import time
 from typing import Any, Final
@@ -10,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.parts import Check, parts
+from app.api.state import Check, parts
 
 log = logging.getLogger(__name__)
 
@@ -71,21 +70,3 @@ async def metrics(request: Request) -> Response:
     """The numbers of this process and of all builds, for Prometheus."""
     text = await parts(request).metrics.text()
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-async def jwks(request: Request) -> Response:
-    """The public keys of the `local` minter (RFC 7517); none with another minter."""
-    return _document(parts(request).jwks, "public, max-age=300")
-
-
-async def protected_resource(request: Request) -> Response:
-    """RFC 9728: where tokens for this API come from, and which scopes there are."""
-    return _document(parts(request).resource_metadata, "public, max-age=3600")
-
-
-async def openapi(request: Request) -> Response:
-    return _document(await request.app.state.openapi(), "public, max-age=300")
-
-
-def _document(body: Any, caching: str) -> Response:  # noqa: ANN401  any JSON
-    return Response(json.dumps(body), 200, {"Cache-Control": caching}, "application/json")

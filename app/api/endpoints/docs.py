@@ -7,12 +7,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import docs_page
-from app.api.files import File
+from app.api.docs.once import Once
+from app.api.docs.page import render
 from app.api.middleware.security_headers import READING_POLICY
-from app.api.once import Once
 from app.api.operation import Operation
 from app.api.problems import ApiError
+from app.api.static_file import File
 from app.contract import paths
 from app.contract.problems import Code
 
@@ -22,10 +22,10 @@ def operations(document: Callable[[], Mapping[str, Any]]) -> tuple[Operation, ..
     app = files("app")
     theme = (app / "dashboard" / "css" / "theme.css").read_bytes()
     served = {
-        "docs.css": File("docs.css", theme + (app / "docs" / "docs.css").read_bytes()),
+        "docs.css": File("docs.css", theme + (app / "api" / "docs" / "docs.css").read_bytes()),
         "favicon.svg": File("favicon.svg", (app / "dashboard" / "favicon.svg").read_bytes()),
     }
-    page = Once(lambda: File("docs.html", docs_page.page(document()).encode()))
+    page = Once(lambda: File("docs.html", render(document()).encode()))
     headers = {"Content-Security-Policy": READING_POLICY, "Cache-Control": "no-cache"}
 
     async def index(request: Request) -> Response:

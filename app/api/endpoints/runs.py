@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from app.api import bodies
 from app.api.operation import unhurried
-from app.api.parts import parts
 from app.api.problems import ApiError
+from app.api.state import parts
 from app.builds.model import Credential
 from app.contract import prefer
 from app.contract.problems import Code

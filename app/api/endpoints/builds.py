@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import bodies
-from app.api.guard import require, token_of
-from app.api.parts import parts
+from app.api.auth import require, token_of
 from app.api.problems import ApiError
+from app.api.state import parts
 from app.builds.ids import PATTERN
 from app.builds.service import Keep
 from app.contract import paths

@@ -20,8 +20,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from app.api.shared_numbers import SharedNumbers
-from app.api.streams import Streams
+from app.api.metrics.store_collector import SharedNumbers
+from app.api.stream_limit import Streams
 from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
 from app.builds.model import Kept, Ticket, Timers

@@ -1,0 +1,27 @@
+"""The documents that others read about this API."""
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.state import parts
+
+
+async def jwks(request: Request) -> Response:
+    """The public keys of the `local` minter (RFC 7517); none with another minter."""
+    return _document(parts(request).jwks, "public, max-age=300")
+
+
+async def protected_resource(request: Request) -> Response:
+    """RFC 9728: where tokens for this API come from, and which scopes there are."""
+    return _document(parts(request).resource_metadata, "public, max-age=3600")
+
+
+async def openapi(request: Request) -> Response:
+    return _document(await request.app.state.openapi(), "public, max-age=300")
+
+
+def _document(body: Any, caching: str) -> Response:  # noqa: ANN401  any JSON
+    return Response(json.dumps(body), 200, {"Cache-Control": caching}, "application/json")
