@@ -42,7 +42,7 @@ from benchmarks.processes import cpu, resident
 from tests.redis_process import free_port
 from tests.stack import ExecutedStack, Stack
 from tests.waiting import wait_until
-from worker.logs import LINGER
+from worker.log_shipper import LINGER
 
 ME = (sys.executable, "-m", "benchmarks.follow")
 CHANNEL = "bare"

@@ -13,7 +13,7 @@ from app.contract.status import Status
 from tests.api_double import BUILD, LEASE, TOKEN
 from worker.api_client import RunApi, connections
 from worker.heartbeat import Heartbeat, Orders
-from worker.logs import LogShipper, LogSpool
+from worker.log_shipper import LogShipper, LogSpool
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """`python -m worker`: a Celery worker that runs builds, until it is told to stop.
 
-`python -m worker --check` only looks whether it could, and prints what it finds: see `checkup`.
+`python -m worker --check` only looks whether it could, and prints what it finds: see `worker.doctor`.
 """
 
 import gc
@@ -25,19 +25,19 @@ from app.errors import SettingsError
 from app.observability import tracing
 from app.observability.log_format import LogFormat, log_to_stderr
 from app.observability.tracing import Tracing
-from worker import checkup
+from worker import doctor
 from worker.api_client import RunApi, connections
 from worker.celery_app import create_celery, quieten
 from worker.checkout import Checkout
-from worker.checkup import sandbox_of
+from worker.dependencies import Tools
+from worker.disk_quota import RoomLimits
+from worker.doctor import sandbox_of
+from worker.egress_proxy import Places
 from worker.errors import SandboxFailed
-from worker.gate import Places
-from worker.room import RoomLimits
 from worker.sandbox.hidden import hide_this_process
 from worker.settings import WorkerSettings
 from worker.shutdown import Shutdown
 from worker.tasks import register
-from worker.tools import Tools
 
 #: Seconds that a pool process takes at its end for the spans that have not arrived.
 _STOP_TRACES = 1.0
@@ -46,7 +46,7 @@ _STOP_TRACES = 1.0
 def main() -> int:
     """Returns the exit code: 2 for a wrong setting or a sandbox that does not work."""
     if sys.argv[1:] == ["--check"]:
-        return checkup.main(os.environ)
+        return doctor.main(os.environ)
     try:
         settings = WorkerSettings.from_env(os.environ)
         traces = Tracing.from_env("baton-worker", os.environ)

@@ -9,8 +9,8 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from app.contract.spec import Source
+from worker.egress_proxy import Gate, Places
 from worker.errors import CheckoutFailed
-from worker.gate import Gate, Places
 from worker.sandbox import Command, Workspace
 
 #: Runs a command to its end and returns its exit status and what it printed last.

@@ -26,6 +26,8 @@ from app.observability.log_context import bind
 from app.observability.tracing import Kind
 from worker.api_client import LogIsFull, RunApi, SendFrom
 from worker.checkout import without_credentials
+from worker.dependencies import Tools
+from worker.disk_quota import Room
 from worker.environment import PATH, environment
 from worker.errors import (
     BuildEnded,
@@ -40,12 +42,10 @@ from worker.errors import (
     outcome,
 )
 from worker.heartbeat import Heartbeat, Orders
-from worker.logs import LogShipper, LogSpool, OutputPump
-from worker.room import Room
+from worker.log_shipper import LogShipper, LogSpool, OutputPump
 from worker.sandbox import Command, Process, Workspace
 from worker.shutdown import Shutdown
 from worker.spans import describe_end, describe_step, step_title
-from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

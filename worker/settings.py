@@ -20,7 +20,7 @@ from app.contract.dpop import ProofKey
 from app.contract.queue import broker_of
 from app.contract.sealing import Seal
 from app.errors import SettingsError
-from worker.gate import Places
+from worker.egress_proxy import Places
 
 _PROTOCOLS: Final = {"https", "ssh", "http", "file"}
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}

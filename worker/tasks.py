@@ -13,9 +13,9 @@ from app.contract import queue as wire
 from app.contract.sealing import Seal, Unsealable
 from app.observability import tracing
 from app.observability.log_context import begin
+from worker.dependencies import Tools
 from worker.request import BuildRequest
 from worker.runner import run_build
-from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

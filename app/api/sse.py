@@ -7,7 +7,7 @@ import random
 from functools import lru_cache
 from typing import Any, Final
 
-from app.builds.feeds import Change, LogPiece, Position, Sign
+from app.builds.streams import Change, LogPiece, Position, Sign
 
 _Utf8: Final = codecs.getincrementaldecoder("utf-8")
 

@@ -11,10 +11,10 @@ from app.api.limits import Limits
 from app.api.metrics.metrics import Metrics
 from app.api.problems import Problems
 from app.api.stream_limit import Streams
-from app.builds.feeds import Feeds
-from app.builds.orders import Orders
+from app.builds.held_heartbeats import Orders
+from app.builds.queue_position import Waiting
 from app.builds.service import BuildService, Keep
-from app.builds.waiting import Waiting
+from app.builds.streams import Feeds
 
 #: A readiness check: returns when all is well, raises otherwise.
 Check = Callable[[], Awaitable[None]]

@@ -34,19 +34,19 @@ from app.api.state import Parts, parts
 from app.api.stream_limit import Streams
 from app.api.traced import TracedQueue, traced_mint
 from app.bootstrap.tokens import OwnKeys, Tokens, make_tokens, mint_with, own_keys
-from app.builds.changes import Changes
 from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
-from app.builds.feeds import Feeds
-from app.builds.log import LogReader
-from app.builds.orders import Orders
+from app.builds.held_heartbeats import Orders
+from app.builds.log_reader import LogReader
+from app.builds.pubsub import Changes
 from app.builds.queue import BuildQueue, CeleryQueue
+from app.builds.queue_position import Waiting, WaitRules
+from app.builds.reaper import Watch, WatchRules
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, KeptStore, WaitReader, connect
-from app.builds.store.changes import ChangeReader
-from app.builds.store.counts import CountReader
+from app.builds.store.count_reader import CountReader
 from app.builds.store.keys import RATES
-from app.builds.waiting import Waiting, WaitRules
-from app.builds.watch import Watch, WatchRules
+from app.builds.store.stream_reader import ChangeReader
+from app.builds.streams import Feeds
 from app.config.lifetime import DISPATCH_MARGIN, redelivery_after
 from app.config.rates import parse_rate
 from app.config.settings import Settings

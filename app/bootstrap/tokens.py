@@ -32,8 +32,8 @@ from app.tokens.minting.client_authentication import (
     PrivateKeyJwt,
 )
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
-from app.tokens.minting.kept import KeptTokenMinter, KeptTokens, sealed
 from app.tokens.minting.local import LocalMinter, SigningKey
+from app.tokens.minting.prefetched import KeptTokenMinter, KeptTokens, sealed
 from app.tokens.minting.token_endpoint import TokenEndpoint
 from app.tokens.minting.token_exchange import TokenExchange
 from app.tokens.verifier import Policy, TrustedIssuer, Verifier

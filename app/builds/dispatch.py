@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from app.builds.changes import Bell
 from app.builds.errors import MintFailed, QueueUnavailable, SameToken, StoreUnavailable
 from app.builds.model import Ticket, Timers
+from app.builds.pubsub import Bell
 from app.builds.queue import BuildQueue
 from app.builds.store import BuildStore
-from app.builds.store.answers import Taken
+from app.builds.store.results import Taken
 from app.contract.status import Reason
 from app.observability import tracing
 from app.observability.log_context import begin

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from app.builds.errors import LogIncomplete, NotFound, SpecRefused
 from app.builds.ids import PATTERN, BuildIds
-from app.builds.log import LogReader
+from app.builds.log_reader import LogReader
 from app.builds.model import NOTHING_KEPT, Credential, Kept
 from app.builds.store import BuildStore
-from app.builds.store.answers import Finish
+from app.builds.store.results import Finish
 from app.contract.builds import BuildPage, BuildView, LogView
 from app.contract.runs import Appended, Claim, ClaimRequest, Directive, Progress, Result
 from app.contract.spec import DEFAULT_TIMEOUT, BuildSpec

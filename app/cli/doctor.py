@@ -13,7 +13,7 @@ import click
 
 from app.cli.dev_settings import NoSettings, read_settings
 from app.contract.doctor import Finding, Mark
-from app.doctor.checkup import examine, examine_worker
+from app.doctor.checks import examine, examine_worker
 from app.errors import SettingsError
 
 _SHOWN: Final[Mapping[Mark, tuple[str, str]]] = {

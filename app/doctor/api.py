@@ -9,7 +9,7 @@ from app.config.settings import Settings
 from app.contract import paths
 from app.contract.doctor import Finding, ahead_by, clock
 from app.contract.sealing import fingerprint
-from app.doctor.where import why
+from app.doctor.redact_url import why
 
 _CHECK: Final = "API"
 

@@ -8,7 +8,7 @@ from app.config.lifetime import redelivery_after
 from app.config.settings import Settings
 from app.contract import queue as wire
 from app.contract.doctor import Finding
-from app.doctor.where import where, why
+from app.doctor.redact_url import where, why
 
 _CHECK: Final = "broker"
 

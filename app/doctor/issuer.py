@@ -8,7 +8,7 @@ import httpx
 
 from app.config.settings import Settings
 from app.contract.doctor import Finding, ahead_by, clock
-from app.doctor.where import why
+from app.doctor.redact_url import why
 from app.tokens.keys import KeySet
 
 _CHECK: Final = "issuer"

@@ -17,7 +17,7 @@ from redis.exceptions import (
 from app.builds.store import connect
 from app.config.settings import Settings
 from app.contract.doctor import Finding, clock
-from app.doctor.where import where, why
+from app.doctor.redact_url import where, why
 
 _CHECK: Final = "store"
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.issuer.device_page import DevicePages
 from app.issuer.devices import Device, Devices
 from app.issuer.errors import OAuthError
-from app.issuer.guesses import Guesses
+from app.issuer.one_time_store import Pending
 from app.issuer.page import Pages
 from app.issuer.parameters import (
     Parameters,
@@ -19,7 +19,7 @@ from app.issuer.parameters import (
     query,
     required,
 )
-from app.issuer.pending import Pending
+from app.issuer.throttle import Guesses
 from app.issuer.user_name import RULE, User
 
 _OVER = "It took too long or was done already; go back to your terminal and begin again."

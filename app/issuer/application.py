@@ -23,12 +23,12 @@ from app.issuer.config import IssuerConfig
 from app.issuer.device_authorization import DeviceAuthorization
 from app.issuer.devices import Devices
 from app.issuer.errors import NO_STORE, OAuthError
-from app.issuer.guesses import Guesses
 from app.issuer.keys import SigningKeys
 from app.issuer.metadata import metadata
-from app.issuer.pending import Pending
+from app.issuer.one_time_store import Pending
 from app.issuer.refresh import RefreshTokens
 from app.issuer.revocation import Revocation
+from app.issuer.throttle import Guesses
 from app.issuer.token import TokenEndpoint
 from app.issuer.userinfo import Userinfo
 

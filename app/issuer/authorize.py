@@ -13,6 +13,7 @@ from app.issuer.claims import SignIn
 from app.issuer.clients import Clients, may_redirect
 from app.issuer.config import IssuerConfig
 from app.issuer.errors import OAuthError
+from app.issuer.one_time_store import Pending
 from app.issuer.page import Pages
 from app.issuer.parameters import (
     Parameters,
@@ -22,7 +23,6 @@ from app.issuer.parameters import (
     query,
     required,
 )
-from app.issuer.pending import Pending
 from app.issuer.user_name import RULE, User
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # RFC 7636 §4.2: a SHA-256 in base64url

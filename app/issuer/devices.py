@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.issuer.errors import OAuthError
-from app.issuer.pending import CAPACITY, Pending
+from app.issuer.one_time_store import CAPACITY, Pending
 from app.issuer.user_name import User
 
 #: RFC 8628 §6.1: no vowels, so that no words come out, and no digits, which look like letters.

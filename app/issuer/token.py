@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.issuer import claims
-from app.issuer.action import ActionSecrets, added_claims
+from app.issuer.auth0_claims import ActionSecrets, added_claims
 from app.issuer.authorize import Code
 from app.issuer.claims import SignIn
 from app.issuer.clients import (
@@ -28,8 +28,8 @@ from app.issuer.config import OFFLINE_ACCESS, IssuerConfig
 from app.issuer.devices import Devices
 from app.issuer.errors import NO_STORE, OAuthError
 from app.issuer.keys import SigningKeys
+from app.issuer.one_time_store import Pending
 from app.issuer.parameters import Parameters, body, optional, required
-from app.issuer.pending import Pending
 from app.issuer.refresh import RefreshTokens
 
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}\Z")  # RFC 7636 §4.1

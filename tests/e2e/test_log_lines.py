@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 
 #: Of these, every line is about a build (when nothing else fails).
 ABOUT_BUILDS = {
-    "worker.runner", "worker.tasks", "worker.heartbeat", "worker.logs", "worker.api_client",
+    "worker.runner", "worker.tasks", "worker.heartbeat", "worker.log_shipper", "worker.api_client",
     "celery.worker.strategy", "celery.worker.request", "celery.app.trace", "app.builds.dispatch",
 }  # fmt: skip
 

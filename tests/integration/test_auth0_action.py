@@ -11,7 +11,7 @@ import pytest
 from app.builds.ids import BuildIds
 from app.config.lifetime import DISPATCH_MARGIN, Timing, timers
 from app.config.settings import Settings
-from app.issuer.action import ActionSecrets, added_claims
+from app.issuer.auth0_claims import ActionSecrets, added_claims
 from app.issuer.errors import OAuthError
 from tests.needs import needs
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from app.bootstrap.api import stop
-from app.builds.changes import Changes
 from app.builds.dispatch import Dispatcher, DispatchRules
 from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
 from app.builds.ids import BuildIds
 from app.builds.model import Ticket, Timers
+from app.builds.pubsub import Changes
 from app.builds.queue import CeleryQueue
 from app.builds.store import BuildStore, connect
 from app.config.lifetime import Timing, timers

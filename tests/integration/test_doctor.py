@@ -15,7 +15,7 @@ import redis
 from app.contract import queue as wire
 from app.contract.doctor import Finding, Mark
 from app.contract.sealing import new_key
-from app.doctor.checkup import examine
+from app.doctor.checks import examine
 from app.errors import SettingsError
 from tests.authority import Authority
 from tests.commands import run

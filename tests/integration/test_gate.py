@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from worker.gate import Gate, NotAllowed, Places
+from worker.egress_proxy import Gate, NotAllowed, Places
 
 
 @pytest.mark.parametrize(

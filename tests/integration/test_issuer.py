@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from app.issuer.application import create_issuer
-from app.issuer.pending import Pending
+from app.issuer.one_time_store import Pending
 from app.tokens.errors import TokenError
 from tests.serving import serve
 from tests.sign_in import user_token

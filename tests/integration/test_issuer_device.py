@@ -9,7 +9,7 @@ import pytest
 from app.issuer.application import create_issuer
 from app.issuer.devices import Devices
 from app.issuer.errors import OAuthError
-from app.issuer.guesses import LIMIT, Guesses
+from app.issuer.throttle import LIMIT, Guesses
 from app.issuer.user_name import User
 from app.tokens.errors import TokenError
 from tests.device_sign_in import decide, review

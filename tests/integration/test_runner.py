@@ -30,16 +30,16 @@ from tests.api_double import (
 from tests.sandboxed import new_marker, place, processes_with, sandbox_of
 from tests.waiting import wait_until
 from tests.worker_calls import join_calls
-from worker import heartbeat, logs
+from worker import heartbeat, log_shipper
 from worker.api_client import RunApi, connections
 from worker.checkout import Checkout
+from worker.dependencies import Tools
+from worker.disk_quota import RoomLimits
+from worker.egress_proxy import Places
 from worker.errors import SandboxFailed
-from worker.gate import Places
-from worker.room import RoomLimits
 from worker.runner import run_build
 from worker.sandbox import Command, Process, Sandbox, Workspace
 from worker.shutdown import Shutdown
-from worker.tools import Tools
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_short_build_takes_two_calls(
     double: Double, url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However slow this machine is: nothing is said that the result says anyway."""
-    monkeypatch.setattr(logs, "_FIRST_LINGER", 600.0)
+    monkeypatch.setattr(log_shipper, "_FIRST_LINGER", 600.0)
     monkeypatch.setattr(heartbeat, "_FIRST_LINGER", 600.0)
     double.scripts = ("echo one", "echo two")
     run(url, sandbox)

@@ -12,7 +12,7 @@ import yaml
 from app.api.metrics.metrics import Metrics
 from app.api.stream_limit import Streams
 from app.builds.store import connect
-from app.builds.store.counts import CountReader
+from app.builds.store.count_reader import CountReader
 from app.builds.store.keys import PACE
 from tests.redis_process import RedisProcess
 

@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 from tests.worker_calls import api_at, beating, claimed, result_for, shipping, soon
 from worker.api_client import SendFrom
 from worker.errors import ReportImpossible
-from worker.logs import LogSpool
+from worker.log_shipper import LogSpool
 
 
 async def takes_half(double: Double, request: Request, body: bytes) -> Response:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from app.builds.changes import Changes
+from app.builds.pubsub import Changes
 from app.builds.store import connect
 from tests.redis_process import RedisProcess
 

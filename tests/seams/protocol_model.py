@@ -8,7 +8,7 @@ machine, never decide what is overdue.
 from dataclasses import dataclass, field
 
 from app.builds import errors
-from app.builds.store.answers import Taken
+from app.builds.store.results import Taken
 from app.contract.status import Status
 
 HOLD, QUEUE_TTL, LEASE, TIMEOUT, AFTER_TIMEOUT = 6500, 60500, 3500, 6000, 6500

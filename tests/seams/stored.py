@@ -7,7 +7,7 @@ from dataclasses import replace
 from app.builds.ids import BuildIds
 from app.builds.model import Credential
 from app.builds.store import BuildStore
-from app.builds.store.answers import Claimed, Finish, Taken
+from app.builds.store.results import Claimed, Finish, Taken
 from app.contract.status import Status
 
 SPEC = '{"steps":[{"name":"a","run":"true"}]}'

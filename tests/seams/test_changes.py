@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from app.bootstrap.api import stop
-from app.builds import changes as module
-from app.builds.changes import Bell, Changes
+from app.builds import pubsub as module
+from app.builds.pubsub import Bell, Changes
 from app.builds.store import BuildStore, connect
 from tests.redis_process import RedisProcess
 from tests.seams.stored import append, claim, dispatch, submit

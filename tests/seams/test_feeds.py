@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.builds.changes import Changes
-from app.builds.feeds import Change, Feeds, LogPiece, Position, Sign
-from app.builds.feeds.build import CHUNK
+from app.builds.pubsub import Changes
 from app.builds.store import BuildStore, connect
-from app.builds.store.changes import ChangeReader
+from app.builds.store.stream_reader import ChangeReader
+from app.builds.streams import Change, Feeds, LogPiece, Position, Sign
+from app.builds.streams.build import CHUNK
 from app.contract.status import Status
 from tests.redis_process import RedisProcess
 from tests.seams.listening import listening

@@ -11,13 +11,13 @@ import pytest
 from app.builds import errors
 from app.builds.model import Credential, Kept
 from app.builds.store import BuildStore, KeptStore, connect, keys
-from app.builds.store.answers import Taken
+from app.builds.store.results import Taken
 from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason, Status
 from app.tokens.errors import NoneLeft, UnfitToken
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.minting import MintedToken, MintRequest
-from app.tokens.minting.kept import KeptTokenMinter, sealed
+from app.tokens.minting.prefetched import KeptTokenMinter, sealed
 from app.tokens.verifier import Verifier
 from tests.exchange_bench import SUBJECT_TOKEN, Exchanger, exchanger, trusted
 from tests.minting_bench import REQUEST, policy

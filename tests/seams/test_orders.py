@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.builds import errors
-from app.builds.changes import Changes
-from app.builds.log import LogReader
+from app.builds.held_heartbeats import Orders
+from app.builds.log_reader import LogReader
 from app.builds.model import Credential
-from app.builds.orders import Orders
+from app.builds.pubsub import Changes
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, connect
 from app.contract.runs import Directive

@@ -26,7 +26,7 @@ from app.builds import errors
 from app.builds.ids import BuildIds
 from app.builds.model import Credential
 from app.builds.store import BuildStore, connect, keys
-from app.builds.store.answers import Finish, Taken
+from app.builds.store.results import Finish, Taken
 from app.contract.status import Status
 from tests.redis_process import RedisProcess
 from tests.seams import protocol_model as model

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from app.builds import errors
 from app.builds.model import Credential
 from app.builds.store import BuildStore, connect, keys
-from app.builds.store.answers import Claimed, Expired
+from app.builds.store.results import Claimed, Expired
 from app.contract.status import Status
 from tests.redis_process import RedisProcess
 from tests.seams.stored import (

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from app.builds import errors
 from app.builds.store import BuildStore, connect, keys, scripts
-from app.builds.store.labelled import LOOK
+from app.builds.store.label_search import LOOK
 from app.contract.status import Status
 from tests.redis_process import RedisProcess
 from tests.seams.stored import append, claim, dispatch, expire, result, status_of, submit, take

@@ -14,7 +14,7 @@ from app.tokens.minting.client_authentication import (
     PrivateKeyJwt,
 )
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
-from app.tokens.minting.kept import KeptTokenMinter
+from app.tokens.minting.prefetched import KeptTokenMinter
 from app.tokens.signing_key import SigningKey
 from tests.unit.test_settings import GOOD
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from app.api import sse
-from app.builds.feeds import LogPiece, Sign
+from app.builds.streams import LogPiece, Sign
 from tests.event_stream import Event, parsed
 
 

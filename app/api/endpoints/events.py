@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.api import bodies, sse
 from app.api.problems import ApiError
 from app.api.state import parts
-from app.builds.feeds import Position
+from app.builds.streams import Position
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
 

@@ -8,7 +8,7 @@ from starlette.responses import Response, StreamingResponse
 from app.api import bodies
 from app.api.problems import ApiError
 from app.api.state import parts
-from app.builds.feeds import Change, LogPiece, Position, Sign
+from app.builds.streams import Change, LogPiece, Position, Sign
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
 

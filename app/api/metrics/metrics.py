@@ -27,7 +27,7 @@ from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
 from app.builds.model import Kept, Ticket, Timers
 from app.builds.queue import BuildQueue
 from app.builds.service import Keep
-from app.builds.store.counts import CountReader
+from app.builds.store.count_reader import CountReader
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 

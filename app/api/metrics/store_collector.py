@@ -10,7 +10,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from app.builds.store.counts import Counts
+from app.builds.store.count_reader import Counts
 
 
 class SharedNumbers(Collector):

@@ -11,10 +11,10 @@ from redis.exceptions import NoScriptError
 from app.builds import errors
 from app.builds.model import NOTHING_KEPT, Build, Credential, Kept
 from app.builds.store import keys, scripts
-from app.builds.store.answers import Claimed, Expired, Finish, Taken
 from app.builds.store.connection import answering
-from app.builds.store.labelled import labelled
+from app.builds.store.label_search import labelled
 from app.builds.store.pipelined import PipelinedConnection, Word
+from app.builds.store.results import Claimed, Expired, Finish, Taken
 from app.contract.status import Status
 
 #: Bytes of specs and steps on one page of builds.

@@ -4,7 +4,7 @@ from importlib.resources import files
 from typing import Final
 
 from app.builds import lifecycle
-from app.builds.store.counts import WAITS
+from app.builds.store.count_reader import WAITS
 
 NAMES: Final = (
     "submit", "take", "sent", "put_back", "give_up", "claim", "renew", "orders", "append",

@@ -3,7 +3,7 @@
 The exchange happens at submission: a user's token lives for minutes, a build may wait for hours.
 The exchanged token stays the user's (`sub`), is for the workers' API only (`aud`), and carries the
 one scope of a build token; see `app.tokens.exchanged` for what ties it to its build. Until dispatch
-it is kept sealed; see `app.tokens.minting.kept`.
+it is kept sealed; see `app.tokens.minting.prefetched`.
 
 Every attempt has a token of its own, and by the second one the user's is gone. Decided: as many
 tokens as a build may have attempts are exchanged at once, at submission, and each is good for one

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.builds.changes import Bell
+from app.builds.pubsub import Bell
 
 
 async def test_a_bell_that_rang_before_is_heard_once() -> None:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.builds.store.waits import Wait
-from app.builds.waiting import WaitRules, explain
+from app.builds.queue_position import WaitRules, explain
+from app.builds.store.queue_reader import Wait
 from app.contract.builds import WaitReason
 
 RULES = WaitRules(user_limit=2, window=4, queue_ttl=600)

@@ -7,8 +7,8 @@ import pytest
 
 from app.contract.spec import Source
 from worker.checkout import Checkout, _reason, without_credentials
+from worker.egress_proxy import Places
 from worker.errors import CheckoutFailed
-from worker.gate import Places
 from worker.sandbox import Command, Workspace
 
 PLACE = Workspace(root=Path("/nowhere"), inside=Path("/build"))

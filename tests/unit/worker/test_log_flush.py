@@ -6,7 +6,7 @@ import time
 from app.contract.runs import Appended, Directive
 from worker.api_client import RunApi, SendFrom, connections
 from worker.errors import LeaseLost
-from worker.logs import LogShipper, LogSpool
+from worker.log_shipper import LogShipper, LogSpool
 
 
 class Ahead(RunApi):

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 from hypothesis import given, strategies as st
 
-from worker.logs import LogSpool
+from worker.log_shipper import LogSpool
 
 CUT = b"\n[log truncated after %d bytes; the build goes on]\n"
 

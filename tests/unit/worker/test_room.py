@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from worker.disk_quota import Room, RoomLimits, measure
 from worker.errors import OutOfRoom
-from worker.room import Room, RoomLimits, measure
 
 WIDE = RoomLimits(disk_bytes=1 << 40, files=1 << 30)
 

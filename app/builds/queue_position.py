@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from app.builds.store.waits import Wait, WaitReader
+from app.builds.store.queue_reader import Wait, WaitReader
 from app.contract.builds import QueueView, WaitReason
 from app.contract.status import Reason
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.observability.tracing import OFF, Tracing
 from worker.api_client import RunApi
 from worker.checkout import Checkout
-from worker.room import RoomLimits
+from worker.disk_quota import RoomLimits
 from worker.sandbox import Sandbox
 from worker.shutdown import Shutdown
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from app.builds.changes import Bell, Changes
 from app.builds.errors import NotFound, StoreUnavailable
-from app.builds.feeds.listener import Listener
+from app.builds.pubsub import Bell, Changes
+from app.builds.streams.subscriber import Listener
 from app.contract.builds import BuildView
 
 log = logging.getLogger(__name__)

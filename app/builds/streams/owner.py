@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
-from app.builds.changes import Changes
 from app.builds.errors import NotFound, StoreUnavailable
-from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign
+from app.builds.pubsub import Changes
 from app.builds.store import BuildStore
-from app.builds.store.changes import ChangeReader
+from app.builds.store.stream_reader import ChangeReader
+from app.builds.streams.stream import OUTAGE, Change, Feed, Sign
 
 #: Changes that are kept for followers who keep up, and that are read at a time.
 _KEPT: Final = 64

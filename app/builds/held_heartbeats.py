@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from app.builds.changes import Bell, Changes, record
 from app.builds.model import Credential
+from app.builds.pubsub import Bell, Changes, record
 from app.builds.service import BuildService
 from app.contract.runs import HEARTBEATS, Directive
 

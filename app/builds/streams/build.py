@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.builds.changes import Changes
 from app.builds.errors import StoreUnavailable
-from app.builds.feeds.feed import OUTAGE, Change, Feed, Sign
-from app.builds.feeds.listener import Listener
+from app.builds.pubsub import Changes
 from app.builds.store import BuildStore
-from app.builds.store.changes import ChangeReader
+from app.builds.store.stream_reader import ChangeReader
+from app.builds.streams.stream import OUTAGE, Change, Feed, Sign
+from app.builds.streams.subscriber import Listener
 
 #: Bytes of a log that are read at a time, and the most that a follower holds.
 CHUNK: Final = 64 * 1024

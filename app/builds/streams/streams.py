@@ -3,12 +3,12 @@
 from collections.abc import AsyncGenerator
 from weakref import WeakValueDictionary
 
-from app.builds.changes import Changes
-from app.builds.feeds.build import BuildFeed, LogPiece, Position
-from app.builds.feeds.feed import Change, Sign
-from app.builds.feeds.owner import OwnerFeed
+from app.builds.pubsub import Changes
 from app.builds.store import BuildStore
-from app.builds.store.changes import ChangeReader
+from app.builds.store.stream_reader import ChangeReader
+from app.builds.streams.build import BuildFeed, LogPiece, Position
+from app.builds.streams.owner import OwnerFeed
+from app.builds.streams.stream import Change, Sign
 
 
 class Feeds:
