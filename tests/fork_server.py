@@ -30,8 +30,19 @@ from typing import IO, Any, Final, Literal, TextIO
 
 #: What the commands import: those that serve, and those that ask.
 _IMPORTED: Final = (
-    *("app.cli.api", "app.cli.issuer", "app.cli.worker", "worker.__main__"),
-    *("app.cli.builds", "app.cli.follow", "app.cli.login", "app.cli.token", "app.cli.doctor"),
+    *(
+        "app.cli.commands.api",
+        "app.cli.commands.issuer",
+        "app.cli.commands.worker",
+        "worker.__main__",
+    ),
+    *(
+        "app.cli.commands.builds",
+        "app.cli.display.follow",
+        "app.cli.commands.login",
+        "app.cli.commands.token",
+        "app.cli.commands.doctor",
+    ),
 )
 
 _LONGEST: Final = 1 << 17  #: bytes of a request

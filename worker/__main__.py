@@ -1,6 +1,6 @@
 """`python -m worker`: a Celery worker that runs builds, until it is told to stop.
 
-`python -m worker --check` only looks whether it could, and prints what it finds: see `worker.doctor`.
+`python -m worker --check` only looks whether it could, and prints what it finds (`worker.doctor`).
 """
 
 import gc

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from app.cli.oauth import calls
-from app.cli.oauth.calls import SignInFailed
-from app.cli.oauth.device import DeviceRequest
-from app.cli.oauth.grant import Grant
-from app.cli.oauth.provider import Provider
+from app.cli.sign_in import calls
+from app.cli.sign_in.calls import SignInFailed
+from app.cli.sign_in.device import DeviceRequest
+from app.cli.sign_in.grant import Grant
+from app.cli.sign_in.provider import Provider
 from tests.scripted_server import Answer, breaks_off, resets, says, scripted
 
 CODES = {

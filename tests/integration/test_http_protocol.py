@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from app.cli import http_protocol
+from app.cli.serving import http_protocol
 from tests.waiting import wait_until
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from app.cli.footer import Footer
+from app.cli.display.status_bar import Footer
 from tests.reflowing_screen import ReflowingScreen
 from tests.waiting import wait_until
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
-from app.cli.lines import Lines, neutral
+from app.cli.display.terminal_sanitizer import Lines, neutral
 
 SGR = re.compile(r"\x1b\[[0-9;:]*m")
 

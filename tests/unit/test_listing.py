@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from app.cli.listing import listing
+from app.cli.display.listing import listing
 from app.contract.builds import BuildView, LogView
 from app.contract.spec import BuildSpec, Step
 from app.contract.status import Status

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from app.cli.log_printer import LogPrinter
+from app.cli.display.log_printer import LogPrinter
 
 
 def a_printer(written: list[str], *, no_color: bool = False) -> LogPrinter:

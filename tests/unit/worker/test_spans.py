@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.cli.spec import _names
+from app.cli.spec_input import _names
 from app.contract.spec import Step
 from worker.spans import step_title
 

@@ -1,0 +1,67 @@
+"""The options that every client command shares, and the token that they call with."""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from app.cli.defaults import DEFAULT_API
+from app.cli.sign_in.grant import is_token
+from app.cli.sign_in.saved_sign_ins import KeptTokens
+from app.cli.sign_in.token_source import KeptSource, sign_in
+from app.client import BatonClient, OneToken, TokenSource
+
+R = TypeVar("R")
+
+
+class NotSignedIn(click.ClickException):
+    """The command lacks a token, as it might lack an argument."""
+
+    exit_code = 2
+
+
+api_option = click.option(
+    "--api",
+    envvar="BATON_API_URL",
+    default=DEFAULT_API,
+    show_default=True,
+    show_envvar=True,
+    metavar="URL",
+    help="The API.",
+)
+
+
+def with_client(command: Callable[..., R]) -> Callable[..., R]:
+    """Add `--api` and `--token`, and hand the command a client that uses them."""
+
+    @api_option
+    @click.option(
+        "--token",
+        envvar="BATON_TOKEN",
+        show_envvar=True,
+        metavar="TOKEN",
+        help="An access token, in place of the sign-in of `baton login`; others can see an "
+        "option, so the variable is better.",
+    )
+    @functools.wraps(command)
+    def connected(*args: object, api: str, token: str | None, **kwargs: object) -> R:
+        with BatonClient(api, _source(api, (token or "").strip())) as client:
+            return command(client, *args, **kwargs)
+
+    return connected
+
+
+def _source(api: str, token: str) -> TokenSource:
+    if token:
+        if not is_token(token):
+            raise click.UsageError("BATON_TOKEN (--token) does not look like an access token")
+        return OneToken(token)
+    tokens = KeptTokens.of_user(os.environ)
+    kept = tokens.read(api)
+    if kept is None:
+        raise NotSignedIn(
+            f"not signed in to {api}: {sign_in(api)}\nor set BATON_TOKEN to an access token"
+        )
+    return KeptSource(tokens, kept)

@@ -1,0 +1,219 @@
+"""Following a build to its end: raw bytes into a pipe, a live display on a terminal."""
+
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import click
+from rich.console import Console
+from rich.spinner import Spinner
+from rich.text import Text
+
+from app.cli.display.log_printer import LogPrinter
+from app.cli.display.progress import standing, steps_line, steps_list
+from app.cli.display.raw_stdout import RawOutput
+from app.cli.display.status_bar import Footer
+from app.cli.display.views import aftermath, mark, outcome
+from app.client import BatonClient, ClientError
+from app.contract.builds import BuildView
+from app.contract.status import Status
+
+#: Exit code of a follower who left before the end.
+DETACHED: Final = 130
+
+#: Seconds between looks at the build while its log scrolls by.
+_LOOK: Final = 1.0
+_FIRST_LOOK: Final = 0.2
+
+
+class _Output(Protocol):
+    """Where a log goes."""
+
+    taken: int  #: bytes, so far
+
+    def feed(self, data: bytes) -> None: ...
+
+
+def follow(client: BatonClient, build: BuildView, *, start: int = 0) -> int:
+    """Show the log from byte `start` until the build ends; returns the exit code."""
+    if not sys.stdout.isatty():
+        return _plainly(client, build, start, RawOutput())
+    console = _console()
+    if not console.is_dumb_terminal:
+        return _Screen(client, build, console, start).follow()
+    printer = LogPrinter(console, console.file.write)
+    try:
+        return _plainly(client, build, start, printer)
+    finally:
+        printer.close()
+
+
+def show_log(client: BatonClient, build_id: str, *, start: int = 0) -> None:
+    """Print the log as it is now: raw into a pipe, made harmless on a terminal."""
+    if sys.stdout.isatty():
+        console = _console()
+        printer = LogPrinter(console, console.file.write)
+        for piece in client.log(build_id, start=start):
+            printer.feed(piece)
+        printer.close()
+    else:
+        for piece in client.log(build_id, start=start):
+            sys.stdout.buffer.write(piece)
+
+
+def _console() -> Console:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that lacks a character still gets the others.
+        sys.stdout.reconfigure(errors="replace")
+    return Console(soft_wrap=True, highlight=False)
+
+
+def notice(sentence: str) -> None:
+    """Something about the build, beside its log."""
+    click.echo(sentence, err=True)
+
+
+def _conclude(build: BuildView) -> int:
+    return 0 if build.status is Status.SUCCEEDED else 1
+
+
+def _detached(build_id: str, reached: int) -> int:
+    notice("detached; the build goes on")
+    _how_to_go_on(build_id, reached)
+    return DETACHED
+
+
+def _how_to_go_on(build_id: str, reached: int) -> None:
+    notice(f"continue with:  baton logs --follow --offset {reached} {build_id}")
+
+
+def _plainly(client: BatonClient, build: BuildView, start: int, out: _Output) -> int:
+    """The log to `out`, and what else there is to say to stderr."""
+    notice(outcome(build))
+    try:
+        for piece in client.log(build.id, start=start, follow=True, notice=notice):
+            out.feed(piece)
+    except KeyboardInterrupt:
+        return _detached(build.id, start + out.taken)
+    except ClientError:
+        _how_to_go_on(build.id, start + out.taken)
+        raise
+    build = client.show(build.id)
+    notice(outcome(build))
+    return _conclude(build)
+
+
+class _Screen:
+    """The log scrolls above the steps and a line that says where the build stands."""
+
+    def __init__(self, client: BatonClient, build: BuildView, console: Console, start: int) -> None:
+        self._client = client
+        self._build = build
+        self._console = console
+        self._start = start
+        self._footer = Footer(console, self._rows)
+        self._printer = LogPrinter(console, self._footer.print)
+        self._spinner = Spinner("dots")
+        self._trouble = ""
+        self._look_now = threading.Event()
+
+    def follow(self) -> int:
+        asked = False
+        while True:
+            try:
+                with self._looking(), self._footer:
+                    self._read()
+                break
+            except KeyboardInterrupt:
+                # Asked once: whoever presses it again wants to leave.
+                if asked or not self._ask():
+                    self._printer.close()  # it counts as seen
+                    return _detached(self._build.id, self._reached)
+                asked = True
+            except ClientError:
+                self._printer.close()
+                _how_to_go_on(self._build.id, self._reached)
+                raise
+        self._printer.close()
+        build = self._client.show(self._build.id)
+        for line in steps_list(build, self._console.width):
+            self._console.print(line)
+        self._console.print(mark(build.status), Text(build.id + aftermath(build), style="dim"))
+        return _conclude(build)
+
+    @property
+    def _reached(self) -> int:
+        """The byte that comes next."""
+        return self._start + self._printer.taken
+
+    def _read(self) -> None:
+        log = self._client.log(
+            self._build.id, start=self._reached, follow=True, notice=self._notice
+        )
+        for piece in log:
+            self._trouble = ""
+            if self._build.status is Status.QUEUED:
+                self._look_now.set()  # it has begun
+            self._printer.feed(piece)
+
+    def _ask(self) -> bool:
+        """What to do with the build: True when it was cancelled, False to leave it alone."""
+        if not sys.stdin.isatty():
+            return False  # nobody could answer
+        try:
+            answer = click.prompt(
+                "Cancel the build, or detach and let it run?",
+                type=click.Choice(["cancel", "detach"]),
+                default="detach",
+                err=True,
+            )
+        except click.Abort:
+            return False
+        if answer == "cancel":
+            try:
+                self._client.cancel(self._build.id)
+            except ClientError as error:
+                notice(f"not cancelled: {error}")
+        return bool(answer == "cancel")
+
+    def _notice(self, sentence: str) -> None:
+        self._trouble = sentence
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Keep `_build` up to date, from a thread that asks now and then."""
+        left = threading.Event()
+        looker = threading.Thread(target=self._look, args=(left,), daemon=True)
+        looker.start()
+        try:
+            yield
+        finally:
+            left.set()
+            self._look_now.set()
+            looker.join(_LOOK)
+
+    def _look(self, left: threading.Event) -> None:
+        pause = _FIRST_LOOK
+        while True:
+            self._look_now.wait(pause)
+            if left.is_set():
+                return
+            self._look_now.clear()
+            pause = _LOOK
+            try:
+                self._build = self._client.show(self._build.id)
+            except ClientError as error:
+                self._trouble = str(error)
+            except RuntimeError:
+                return  # httpx's word for: closed meanwhile
+
+    def _rows(self) -> list[Text]:
+        build = self._build
+        frame = self._spinner.render(self._console.get_time())
+        spinner = frame if isinstance(frame, Text) else Text()
+        steps = steps_line(build, self._console.width - 1)
+        rows = [self._printer.rest, steps, spinner + " " + standing(build, self._trouble)]
+        return [row for row in rows if row]

@@ -1,0 +1,108 @@
+"""Where a followed build stands: what a terminal shows below its log, and what stays at the end."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.text import Text
+
+from app.cli.display.terminal_sanitizer import neutral
+from app.cli.display.views import duration, elapsed, mark, sign
+from app.contract.builds import BuildView
+from app.contract.runs import StepReport
+from app.contract.status import Status, StepStatus
+
+_DIM: Final = "bright_black"
+_GAP: Final = "   "
+_NAME: Final = 24  #: characters of a step's name
+_BESIDE: Final = 32  #: columns for what stands beside a name: sign, time, exit code
+_MINUTE: Final = 60
+
+
+def standing(build: BuildView, trouble: str = "") -> Text:
+    """One line: the state, since when, and what it waits for."""
+    parts = [mark(build.status)]
+    took = elapsed(build)
+    if took is not None:
+        parts.append(Text(duration(took), style=_DIM))
+    if build.attempts and not build.status.final:
+        last = build.attempts[-1]
+        parts.append(Text(f"attempt {last.attempt + 1}, after {last.reason}", style="yellow"))
+    if build.cancel_requested_at and build.status is Status.RUNNING:
+        parts.append(Text("is being cancelled", style="yellow"))
+    waits = _waits(build)
+    if waits:
+        parts.append(Text(neutral(waits), style="yellow"))
+    if trouble:
+        parts.append(Text(trouble, style="yellow"))
+    return Text("  ").join(parts)
+
+
+def _waits(build: BuildView) -> str:
+    """Why a queued build waits, where, and about how long."""
+    queue = build.queue
+    if build.status is not Status.QUEUED:
+        return ""
+    if queue is None:
+        return build.message or ""
+    place = f" Place {queue.position}" if queue.position > 1 else ""
+    if place and queue.estimate is not None:
+        minutes = queue.estimate / _MINUTE
+        place += f", about {f'{minutes:.0f} min' if minutes >= 1 else 'a minute'}"
+    return queue.message + (f"{place}." if place else "")
+
+
+def steps_line(build: BuildView, width: int) -> Text:
+    """All steps on one line of `width` columns; where they are too many, finished ones give way
+    first, then those to come."""
+    steps = build.steps
+    if not steps:
+        return Text()
+    first, last = 0, len(steps)
+    current = next((n for n, step in enumerate(steps) if not _is_over(step)), last - 1)
+    line = _joined(steps, first, last)
+    while line.cell_len > width and last - first > 1:
+        if first < current:
+            first += 1
+        else:
+            last -= 1
+        line = _joined(steps, first, last)
+    return line
+
+
+def steps_list(build: BuildView, width: int) -> list[Text]:
+    """A line of `width` columns at most for each step that began, with how it ended."""
+    lines = []
+    for step in build.steps:
+        took = elapsed(step)
+        if took is not None:
+            line = Text("  ") + _step(step, max(_NAME, width - _BESIDE))
+            if step.exit_code:
+                line += Text(f"  exit {step.exit_code}", style="red")
+            lines.append(line)
+    return lines
+
+
+def _joined(steps: Sequence[StepReport], first: int, last: int) -> Text:
+    parts = [_step(step) for step in steps[first:last]]
+    if first:
+        parts.insert(0, Text(f"{first} done", style=_DIM))
+    if last < len(steps):
+        parts.append(Text(f"{len(steps) - last} to come", style=_DIM))
+    return Text(_GAP).join(parts)
+
+
+def _step(step: StepReport, room: int = _NAME) -> Text:
+    """Sign, name in `room` columns, time."""
+    name = Text(neutral(step.name))
+    name.truncate(room, overflow="ellipsis")
+    if step.status is StepStatus.RUNNING:
+        name.stylize("bold")
+    elif step.started_at is None:
+        name.stylize(_DIM)
+    took = elapsed(step)
+    shown = sign(step.status) + " " + name
+    return shown if took is None else shown + " " + Text(duration(took), style=_DIM)
+
+
+def _is_over(step: StepReport) -> bool:
+    return step.status not in {StepStatus.PENDING, StepStatus.RUNNING}

@@ -1,0 +1,280 @@
+"""The whole of Baton on one machine: store, issuer, API and worker, each a process of its own."""
+
+import fcntl
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from app.cli.defaults import CLI_CLIENT_ID, DEFAULT_AUDIENCE, SPA_CLIENT_ID
+from app.cli.local import store_server
+from app.cli.local.dev_settings import remove_settings, write_settings
+from app.cli.local.supervisor import Child, Supervisor
+from app.contract import paths
+from app.contract.queue import broker_of
+from app.contract.sealing import new_key
+
+#: Seconds for a Python server to come up, on a slow and busy machine.
+_START: Final = 60
+#: Seconds between SIGTERM and SIGKILL. A build that takes longer than the worker's is given to a
+#: worker again by the next stack that uses the same data.
+_WORKER_GRACE: Final = 10
+_SERVER_GRACE: Final = 8
+
+#: Settings that are no business of a worker: with one of these a build could read or mint tokens.
+_NOT_FOR_WORKERS: Final = ("BATON_MINT_", "BATON_REDIS_", "BATON_ISSUER", "BATON_CORS_")
+
+#: Of the CLI, and of the dashboard's page; the port does not count on loopback.
+_REDIRECT_URIS: Final = "http://127.0.0.1/callback http://127.0.0.1/ http://localhost/"
+
+#: What the API's own defaults are, for as many workers as they are meant for.
+_DISPATCH_WINDOW: Final = 16
+_USER_CONCURRENCY: Final = 4
+
+
+#: Where the git server of a laptop's owner may be: here, and in the networks of homes and offices.
+_NEARBY: Final = "127.0.0.0/8 ::1/128 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7"
+
+
+class StackError(Exception):
+    """The stack cannot run here; the message says what to change."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a stack lives. `port` is the API's, `issuer_port` the issuer's; 0: any free one."""
+
+    data: Path
+    port: int
+    issuer_port: int
+    workers: int
+
+
+class Stack:
+    """A stack that runs while its context lasts.
+
+    `progress` takes a part's name and a sentence when it is up. Making one raises `StackError`;
+    entering raises `StackError` or `StartFailed`, with nothing left running.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        supervisor: Supervisor,
+        environ: Mapping[str, str],
+        progress: Callable[[str, str], None],
+    ) -> None:
+        self._place = place
+        self._supervisor = supervisor
+        self._environ = environ
+        self._progress = progress
+        # Before the ports: whoever holds the directory holds them too, and is the better answer.
+        self._lock = _locked(place.data)
+        self.port = _port(place.port, "--port")
+        self.issuer_port = _port(place.issuer_port, "--issuer-port", other_than=self.port)
+        self.api_url = f"http://127.0.0.1:{self.port}"
+        self.issuer = f"http://127.0.0.1:{self.issuer_port}/"
+        self.audience = environ.get("BATON_AUDIENCE", DEFAULT_AUDIENCE)
+
+    def __enter__(self) -> Self:
+        try:
+            store, broker = self._start_store()
+            secret = secrets.token_urlsafe(32)
+            # Kept, since messages that were waiting at the end are there at the next start.
+            keys = _message_keys(self._place.data)
+            # All at once: none needs another before it is asked to do something.
+            issuer = self._start_issuer(secret)
+            api = self._start_api(store, secret, keys)
+            worker = self._start_worker(broker, keys)
+            self._wait_until_ready(issuer, api, worker)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._supervisor.stop()
+        remove_settings(self._place.data)
+        self._lock.close()
+
+    # ── the parts ──────────────────────────────────
+
+    def _start_store(self) -> tuple[str, str]:
+        """Returns the store's URL, and the URL at which workers find their messages."""
+        given = self._environ.get("BATON_REDIS_URL")
+        if given:
+            if not import_module("app.cli.local.external_store").answers(given):
+                raise StackError("BATON_REDIS_URL: no Redis answers there")
+            self._progress("store", "the Redis of BATON_REDIS_URL")
+            return given, broker_of(given)
+        server = store_server.choose(self._place.data.resolve() / "store")
+        store_server.start(server, self._supervisor, self._env())
+        what = f"{server.name}, data in {self._place.data}"
+        self._progress("store", what if server.keeps else f"{server.name}: nothing is kept")
+        return server.url, server.broker_url
+
+    def _start_issuer(self, secret: str) -> Child:
+        env = self._env(
+            BATON_ISSUER=self.issuer,
+            BATON_ISSUER_HOST="127.0.0.1",
+            BATON_ISSUER_PORT=str(self.issuer_port),
+            BATON_ISSUER_KEY_DIR=str(self._place.data.resolve() / "keys"),
+            BATON_AUDIENCE=self.audience,
+            BATON_MINT_CLIENT_SECRET=secret,
+            # The dashboard's page takes the answer of a sign-in, and fetches its tokens.
+            BATON_ISSUER_REDIRECT_URIS=_REDIRECT_URIS,
+            BATON_CORS_ORIGINS=f"{self._environ.get('BATON_CORS_ORIGINS', '')} {self.api_url} "
+            f"http://localhost:{self.port}",
+        )
+        return self._supervisor.start("issuer", _baton("issuer"), env, grace=_SERVER_GRACE)
+
+    def _start_api(self, store: str, secret: str, keys: str) -> Child:
+        env = self._env(
+            BATON_REDIS_URL=store,
+            BATON_API_URL=self.api_url,
+            BATON_HOST="127.0.0.1",
+            BATON_PORT=str(self.port),
+            BATON_ISSUER=self.issuer,
+            BATON_AUDIENCE=self.audience,
+            BATON_MINTER="client_credentials",
+            BATON_MINT_TOKEN_URL=self.issuer + "oauth/token",
+            BATON_MINT_CLIENT_SECRET=secret,
+        )
+        env.setdefault("BATON_MESSAGE_KEYS", keys)
+        env.setdefault("BATON_DASHBOARD_CLIENT_ID", SPA_CLIENT_ID)
+        env.setdefault("BATON_CLI_CLIENT_ID", CLI_CLIENT_ID)
+        workers = self._place.workers
+        env.setdefault("BATON_DISPATCH_WINDOW", str(max(_DISPATCH_WINDOW, workers)))
+        env.setdefault("BATON_USER_CONCURRENCY", str(max(_USER_CONCURRENCY, workers)))
+        write_settings(self._place.data, env)
+        return self._supervisor.start("api", _baton("api"), env, grace=_SERVER_GRACE)
+
+    def _start_worker(self, broker: str, keys: str) -> Child:
+        own = {
+            name: value
+            for name, value in self._env().items()
+            if not name.startswith(_NOT_FOR_WORKERS)
+        }
+        own.setdefault("BATON_BROKER_URL", broker)
+        own.setdefault("BATON_MESSAGE_KEYS", keys)
+        own.setdefault("BATON_SHUTDOWN_GRACE", "1")  # Ctrl-C means now; the build starts again
+        own.setdefault("BATON_GIT_PROTOCOLS", "https,ssh,http,file")
+        own.setdefault("BATON_GIT_NETWORKS", _NEARBY)
+        own["BATON_API_URL"] = self.api_url
+        own["BATON_WORKER_CONCURRENCY"] = str(self._place.workers)
+        # Its line "ready" is of this level; more is welcome.
+        if own.get("BATON_LOG_LEVEL") != "debug":
+            own["BATON_LOG_LEVEL"] = "info"
+        return self._supervisor.start("worker", _baton("worker"), own, grace=_WORKER_GRACE)
+
+    def _wait_until_ready(self, issuer: Child, api: Child, worker: Child) -> None:
+        # The issuer first: the API asks it for its keys, when it is itself asked if it is ready.
+        self._until_ok(issuer, self.issuer_port, "/.well-known/openid-configuration")
+        self._progress("issuer", self.issuer)
+        self._until_ok(api, self.port, paths.READYZ)
+        self._progress("api", self.api_url)
+        self._supervisor.wait_ready(
+            worker, lambda: any("ready" in line for line in list(worker.lines)), seconds=_START
+        )
+        plural = "s" if self._place.workers > 1 else ""
+        self._progress("worker", f"{self._place.workers} build{plural} at a time")
+
+    def _env(self, **settings: str) -> dict[str, str]:
+        """The environment of a part: ours, without any user's token, and `settings`."""
+        env = {name: value for name, value in self._environ.items() if name != "BATON_TOKEN"}
+        near = ",".join(filter(None, (env.get("NO_PROXY"), "127.0.0.1,localhost")))
+        return {
+            **env,
+            "NO_PROXY": near,
+            "no_proxy": near,
+            "PYTHONUNBUFFERED": "1",
+            "BATON_DEVELOPMENT": "1",
+            **settings,
+        }
+
+    def _until_ok(self, child: Child, port: int, path: str) -> None:
+        def ok() -> bool:
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request("GET", path)
+                return connection.getresponse().status == HTTPStatus.OK
+            except (OSError, HTTPException):
+                return False
+            finally:
+                connection.close()
+
+        self._supervisor.wait_ready(child, ok, seconds=_START)
+
+
+def _baton(command: str) -> list[str]:
+    # -P: the directory we are in may have an `app` of its own.
+    return [sys.executable, "-P", "-m", "app.cli", command]
+
+
+def _locked(data: Path) -> IO[str]:
+    """The data directory, made and locked for as long as the file is open. Raises `StackError`."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        (data / ".gitignore").write_text("*\n", encoding="utf-8")
+        lock = (data / "lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StackError(f"--data {data}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise StackError(
+            f"{data} is in use by another baton dev (process {holder}): stop that one, or choose "
+            "another directory with --data and other ports with --port"
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _message_keys(data: Path) -> str:
+    """The key that seals tokens in messages. Raises `StackError`."""
+    path = data / "message-keys"
+    try:
+        path.touch(mode=0o600)
+        if not path.stat().st_size:
+            path.write_text(new_key() + "\n", encoding="utf-8")
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StackError(f"--data {data}: {error.strerror}") from error
+
+
+def _port(port: int, option: str, *, other_than: int = 0) -> int:
+    """A port that is free now. Raises `StackError` when the one asked for is not."""
+    if port == 0:
+        while (free := store_server.free_port()) == other_than:
+            pass
+        return free
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StackError(
+                f"port {port} cannot be used ({error.strerror}): choose another one with {option}"
+            ) from None
+    return port

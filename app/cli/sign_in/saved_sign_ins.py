@@ -1,0 +1,160 @@
+"""Where the tokens of `baton login` are kept: one file for each API, for nobody else to read."""
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import quote, unquote
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.cli.atomic_write import OWNER, write_whole
+from app.client import ClientError
+
+_FOLDER_MODE: Final = 0o700
+_OTHERS: Final = 0o077
+
+#: Seconds to wait for another command, which may wait for an issuer; and between looks.
+_LOCK: Final = 30.0
+_LOOK: Final = 0.02
+
+
+class KeepingFailed(ClientError):
+    """Tokens cannot be kept or read; the message says what to do."""
+
+
+class Kept(BaseModel):
+    """What a sign-in gave, and what it takes to renew it."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    api: str  #: the API's URL; the tokens are for no other
+    issuer: str
+    token_endpoint: str
+    client_id: str
+    scope: str
+    access_token: str = Field(repr=False)
+    refresh_token: str | None = Field(default=None, repr=False)
+    renew_at: float | None = None  #: seconds since 1970; None: when the API refuses it
+    expires_at: float | None = None
+
+
+class KeptTokens:
+    """Safe to use from several threads and processes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @classmethod
+    def of_user(cls, environ: Mapping[str, str]) -> Self:
+        """`BATON_CONFIG_DIR`, else `baton` in the user's own (XDG Base Directory)."""
+        own = environ.get("BATON_CONFIG_DIR")
+        if own:
+            return cls(Path(own) / "tokens")
+        # The specification: a path that is not absolute is to be ignored.
+        xdg = environ.get("XDG_CONFIG_HOME", "")
+        config = Path(xdg) if xdg.startswith("/") else Path("~/.config").expanduser()
+        return cls(config / "baton" / "tokens")
+
+    def read(self, api_url: str) -> Kept | None:
+        """What is kept for exactly this API. Raises `KeepingFailed`."""
+        path = self._path(api_url)
+        try:
+            if not self._folder.is_dir():
+                return None
+            self._check_folder()
+            text = _read_private(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise KeepingFailed(f"cannot read {path}: {error.strerror}") from error
+        try:
+            kept = Kept.model_validate_json(text)
+        except ValidationError:
+            raise KeepingFailed(f"{path} is damaged: remove it, and run `baton login`") from None
+        return kept if kept.api == named(api_url) else None
+
+    def all(self) -> list[Kept]:
+        """Everything that is kept. Raises `KeepingFailed`."""
+        paths = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
+        found = [self.read(unquote(path.stem)) for path in paths]
+        return [kept for kept in found if kept is not None]
+
+    def write(self, kept: Kept) -> None:
+        """Raises `KeepingFailed`."""
+        path = self._path(kept.api)
+        try:
+            self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            self._check_folder()
+            write_whole(path, kept.model_dump_json(indent=2), OWNER)
+        except OSError as error:
+            raise KeepingFailed(f"cannot keep tokens in {path}: {error.strerror}") from error
+
+    def forget(self, api_url: str) -> None:
+        """Raises `KeepingFailed`."""
+        path = self._path(api_url)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise KeepingFailed(f"cannot remove {path}: {error.strerror}") from error
+
+    @contextmanager
+    def locked(self, api_url: str) -> Iterator[None]:
+        """Nobody else changes what is kept for this API meanwhile. Raises `KeepingFailed`."""
+        path = self._path(api_url).with_suffix(".lock")
+        try:
+            self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, OWNER)
+        except OSError as error:
+            raise KeepingFailed(f"cannot lock {path}: {error.strerror}") from error
+        try:
+            _lock(descriptor, path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _path(self, api_url: str) -> Path:
+        return self._folder / f"{quote(named(api_url), safe='')}.json"
+
+    def _check_folder(self) -> None:
+        _check(self._folder, self._folder.stat(), "700")
+
+
+def named(api_url: str) -> str:
+    """The URL as a client uses it: `https://a` and `https://a/` are the same API."""
+    return api_url.rstrip("/")
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """A lock of the descriptor, not of the process: threads keep each other out, too."""
+    end = time.monotonic() + _LOCK
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise KeepingFailed(f"another command has held {path} for {_LOCK:g} s") from None
+            time.sleep(_LOOK)
+        else:
+            return
+
+
+def _read_private(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        _check(path, os.fstat(file.fileno()), "600")
+        return file.read()
+
+
+def _check(path: Path, found: os.stat_result, mode: str) -> None:
+    if found.st_uid != os.geteuid():
+        raise KeepingFailed(f"{path} is another user's: tokens in it are not used")
+    if stat.S_IMODE(found.st_mode) & _OTHERS:
+        raise KeepingFailed(
+            f"others can get at {path}: run `chmod {mode} {path}`, and `baton login` again if "
+            "somebody may have read the tokens"
+        )

@@ -1,0 +1,121 @@
+"""The kept tokens of one API as a client uses them: renewed before they end, or when refused."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from app.cli.sign_in import calls
+from app.cli.sign_in.calls import NoAnswer, SignInFailed
+from app.cli.sign_in.grant import Grant, refresh
+from app.cli.sign_in.saved_sign_ins import Kept, KeptTokens
+from app.client import ClientError, SignedOut, Unreachable
+
+#: Seconds before its end at which a token is renewed; of a short one, half its life.
+_MARGIN: Final = 60.0
+#: Seconds until the next try to renew a token that is still good.
+_PAUSE: Final = 10.0
+
+
+def keep(grant: Grant, *, api: str, issuer: str, token_endpoint: str, client_id: str) -> Kept:
+    """What is to be kept of tokens that came just now."""
+    now, lifetime = time.time(), grant.expires_in
+    return Kept(
+        api=api,
+        issuer=issuer,
+        token_endpoint=token_endpoint,
+        client_id=client_id,
+        scope=grant.scope,
+        access_token=grant.access_token,
+        refresh_token=grant.refresh_token,
+        renew_at=None if lifetime is None else now + lifetime - min(_MARGIN, lifetime / 2),
+        expires_at=None if lifetime is None else now + lifetime,
+    )
+
+
+def sign_in(api: str) -> str:
+    """What to say to who has no token for this API."""
+    return f"sign in with: baton login --api {api}"
+
+
+def _is_fresh(kept: Kept) -> bool:
+    return kept.renew_at is None or time.time() < kept.renew_at
+
+
+class KeptSource:
+    """A `TokenSource`. Of several commands at once, one renews and the others read the result."""
+
+    def __init__(self, tokens: KeptTokens, kept: Kept) -> None:
+        self._tokens = tokens
+        self._kept = kept
+        self._renew_at = kept.renew_at
+        self._lock = threading.Lock()
+
+    def current(self) -> str:
+        with self._lock:
+            now = time.time()
+            if self._renew_at is None or now < self._renew_at:
+                return self._kept.access_token
+            try:
+                self._renew()
+            except ClientError:
+                if self._kept.expires_at is None or now >= self._kept.expires_at:
+                    raise
+                self._renew_at = now + _PAUSE
+            return self._kept.access_token
+
+    def other_than(self, refused: str) -> str | None:
+        with self._lock:
+            if self._kept.access_token == refused:  # else another thread has renewed it
+                self._renew()
+            return self._kept.access_token
+
+    def _renew(self) -> None:
+        # In a thread of its own, which this one waits for even when Ctrl-C comes: a new refresh
+        # token that does not get from the issuer's answer to the file is lost, the old one void.
+        with ThreadPoolExecutor(1) as thread:
+            self._kept = thread.submit(self._renewed).result()
+        self._renew_at = self._kept.renew_at
+
+    def _renewed(self) -> Kept:
+        """Newer tokens than ours, by whoever gets to them first. Raises as `current` does."""
+        api = self._kept.api
+        with self._tokens.locked(api):
+            found = self._tokens.read(api)
+            if found is None:
+                raise SignedOut(f"signed out of {api}; {sign_in(api)}")
+            if found.access_token != self._kept.access_token and _is_fresh(found):
+                return found
+            if found.refresh_token is None:
+                raise SignedOut(f"the sign-in to {api} has ended; {sign_in(api)}")
+            renewed = self._refreshed(found, found.refresh_token)
+            self._tokens.write(renewed)
+            return renewed
+
+    @staticmethod
+    def _refreshed(kept: Kept, refresh_token: str) -> Kept:
+        try:
+            endpoint = calls.checked(kept.token_endpoint, "the token endpoint")
+            with calls.client() as http:
+                grant = refresh(
+                    http,
+                    endpoint,
+                    client_id=kept.client_id,
+                    refresh_token=refresh_token,
+                    scope=kept.scope,
+                )
+        except NoAnswer as error:
+            raise Unreachable(f"the token cannot be renewed: {error}") from error
+        except SignInFailed as error:
+            raise SignedOut(
+                f"the sign-in to {kept.api} has ended ({error}); {sign_in(kept.api)}"
+            ) from error
+        renewed = keep(
+            grant,
+            api=kept.api,
+            issuer=kept.issuer,
+            token_endpoint=kept.token_endpoint,
+            client_id=kept.client_id,
+        )
+        # RFC 6749 §6: where no new one comes, the old one stays.
+        return renewed.model_copy(update={"refresh_token": grant.refresh_token or refresh_token})
