@@ -44,8 +44,9 @@ def check_fit(facts: BuildPrincipal, request: MintRequest, *, asked_at: float) -
             "the token was made for another build or user: something between here and the "
             "provider caches its answers, or the provider does not take the claims from the request"
         )
-    # Whole seconds: an issuer cuts its `iat` down to them. The margin for minting covers the rest.
-    lasts = facts.expires_at - math.floor(asked_at)
+    # Whole seconds: an issuer cuts its `iat` down to them, and the second may have turned since we
+    # asked. The margin for minting covers the rest.
+    lasts = facts.expires_at - max(math.floor(asked_at), facts.issued_at)
     if lasts < request.lifetime:
         raise TooShort(
             f"the token lasts {lasts} s but this build needs {math.ceil(request.lifetime)} s: "
