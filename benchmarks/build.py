@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 from benchmarks import plain
 from benchmarks.processes import cpu, runs, tree
-from tests.stack import ExecutedStack, Part, Stack
+from tests.support.stack import ExecutedStack, Part, Stack
 
 MEASURES: Final = ("e2e", "rate", "cancel")
 SANDBOXES: Final = ("bubblewrap", "process")
@@ -47,7 +47,7 @@ _POLL_MANY: Final = 0.02
 _GONE: Final = 60.0  #: seconds in which a cancelled build must have ended
 _FINAL: Final = {"succeeded", "failed", "errored", "timed_out", "cancelled"}
 
-#: What `tests.stack` makes shorter for tests, as it is by default.
+#: What `tests.support.stack` makes shorter for tests, as it is by default.
 _DEFAULTS: Final = {
     "BATON_LEASE": "30",
     "BATON_KILL_GRACE": "10",

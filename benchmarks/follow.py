@@ -39,9 +39,9 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from benchmarks.processes import cpu, resident
-from tests.redis_process import free_port
-from tests.stack import ExecutedStack, Stack
-from tests.waiting import wait_until
+from tests.support.servers.redis_process import free_port
+from tests.support.stack import ExecutedStack, Stack
+from tests.support.waiting import wait_until
 from worker.log_shipper import LINGER
 
 ME = (sys.executable, "-m", "benchmarks.follow")

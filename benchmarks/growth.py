@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 
 from app.builds.store import BuildStore, connect
 from benchmarks.history import fill
-from tests.redis_process import RedisProcess
 from tests.seams.stored import append, claim, dispatch, result, submit
+from tests.support.servers.redis_process import RedisProcess
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 from app.builds.ids import BuildIds
 from app.builds.store import BuildStore, connect, keys
 from app.contract.status import Status
-from tests.redis_process import RedisProcess
+from tests.support.servers.redis_process import RedisProcess
 
 SHORT: Final = 1_000
 _SPEC: Final = '{"steps":[{"name":"test","run":"make test"}],"labels":{"pr":"17"}}'

@@ -29,9 +29,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tests.redis_process import RedisProcess, free_port
-from tests.stack import Part
-from tests.waiting import wait_until
+from tests.support.servers.redis_process import RedisProcess, free_port
+from tests.support.stack import Part
+from tests.support.waiting import wait_until
 
 _REDIS: Final = "PLAIN_REDIS_URL"  #: the variable that names it
 

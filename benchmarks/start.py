@@ -20,7 +20,7 @@ from typing import Final
 from benchmarks import plain
 from benchmarks.processes import cpu
 from tests.integration.dev_process import BATON
-from tests.stack import ExecutedStack
+from tests.support.stack import ExecutedStack
 
 _COMMANDS: Final = {
     "python": [sys.executable, "-c", ""],

@@ -45,9 +45,9 @@ from starlette.routing import Route
 from app.contract.sealing import new_key
 from benchmarks.load import load
 from benchmarks.processes import cpu
-from tests.authority import AUDIENCE, Authority
-from tests.redis_process import RedisProcess, free_port
-from tests.waiting import wait_until
+from tests.support.providers.authority import AUDIENCE, Authority
+from tests.support.servers.redis_process import RedisProcess, free_port
+from tests.support.waiting import wait_until
 
 SERVERS = ("bare", "baton", "celery")
 SPEC = {"steps": [{"name": "test", "run": "make test"}], "labels": {"pr": "17"}}

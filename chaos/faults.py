@@ -23,8 +23,8 @@ from chaos import processes
 from chaos.plan import Fault, FaultKind
 from chaos.proxy import FaultProxy
 from chaos.witness import BrokerTap, Witness, build_of
-from tests.redis_process import RedisProcess
-from tests.stack import Part
+from tests.support.servers.redis_process import RedisProcess
+from tests.support.stack import Part
 
 #: Messages that one fault sends again: some of the latest, some of any age.
 _LATEST: Final = 8

@@ -22,8 +22,8 @@ from redis import Redis
 
 from chaos import leftovers, processes, verdicts
 from chaos.verdicts import Column
-from tests.stack import ExecutedStack, Stack
-from tests.waiting import wait_until
+from tests.support.stack import ExecutedStack, Stack
+from tests.support.waiting import wait_until
 
 USERS: Final = ("ann", "bob", "cleo", "dan")
 WORKERS: Final = 2

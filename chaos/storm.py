@@ -22,7 +22,7 @@ from chaos.thief import Loot, steal
 from chaos.users import Users
 from chaos.verdicts import Column
 from chaos.witness import BrokerTap, Witness
-from tests.stack import ExecutedStack, Part, Stack
+from tests.support.stack import ExecutedStack, Part, Stack
 
 #: Short times, so that losses are found, and recovered from, many times in one storm.
 SETTINGS: Final = {

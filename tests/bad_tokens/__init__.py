@@ -11,6 +11,6 @@ from tests.bad_tokens.headers import HEADERS
 from tests.bad_tokens.json_texts import JSON_TEXTS
 from tests.bad_tokens.signatures import SIGNATURES
 from tests.bad_tokens.spellings import SPELLINGS
-from tests.forged import Forge
+from tests.support.providers.forged import Forge
 
 BAD_TOKENS: Final[dict[str, Forge]] = {**SPELLINGS, **JSON_TEXTS, **SIGNATURES, **HEADERS, **CLAIMS}

@@ -3,8 +3,8 @@
 import json
 from typing import Any, Final
 
-from tests.authority import AUDIENCE
-from tests.forged import Forge, claiming, lacking, moved, signed
+from tests.support.providers.authority import AUDIENCE
+from tests.support.providers.forged import Forge, claiming, lacking, moved, signed
 
 EVIL: Final = "https://evil.example.com"
 

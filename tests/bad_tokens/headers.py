@@ -3,8 +3,8 @@
 import json
 from typing import Final
 
-from tests.authority import Authority
-from tests.forged import Claims, Forge, headed, resigned, signed
+from tests.support.providers.authority import Authority
+from tests.support.providers.forged import Claims, Forge, headed, resigned, signed
 
 EVIL: Final = "https://evil.example.com"
 

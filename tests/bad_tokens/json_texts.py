@@ -4,8 +4,8 @@ import json
 import zlib
 from typing import Final
 
-from tests.authority import AUDIENCE
-from tests.forged import Forge, bytes_of, headed, signed, written
+from tests.support.providers.authority import AUDIENCE
+from tests.support.providers.forged import Forge, bytes_of, headed, signed, written
 
 EVIL: Final = "https://evil.example.com"
 

@@ -6,7 +6,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.authority import AUDIENCE, CLIENT, NAMESPACE
+from tests.support.providers.authority import AUDIENCE, CLIENT, NAMESPACE
 
 Refusal = tuple[int, str | None, str]
 Changes = dict[str, Any]

@@ -6,8 +6,8 @@ from typing import Final
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from tests.authority import Authority, b64
-from tests.forged import Claims, Forge, claiming, last_bits_changed, spelled
+from tests.support.providers.authority import Authority, b64
+from tests.support.providers.forged import Claims, Forge, claiming, last_bits_changed, spelled
 
 
 def a_jwe(authority: Authority, claims: Claims) -> str:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 _FINAL = {"succeeded", "failed", "errored", "timed_out", "cancelled"}
 

@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.dashboard import Dashboard
 from tests.browser.window import Window
-from tests.needs import chromium
-from tests.stack import Stack
+from tests.support.needs import chromium
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="package")

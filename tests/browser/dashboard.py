@@ -14,7 +14,7 @@ from playwright.sync_api import (
     expect,
 )
 
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 #: Milliseconds; a busy machine needs them.
 PATIENCE = 30_000

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.builds import STORY, ended, ran, submit
 from tests.browser.dashboard import DESK, PATIENCE, PHONE, Dashboard
 from tests.browser.sights import clean, good_in_every_way, themes
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.issuer.application import create_issuer
 from tests.browser.sights import clean, themes
-from tests.serving import serve
-from tests.tenant import AUDIENCE, SCOPE, config
+from tests.support.providers.tenant import AUDIENCE, SCOPE, config
+from tests.support.servers.serving import serve
 
 pytestmark = pytest.mark.slow
 

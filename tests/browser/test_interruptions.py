@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.browser.builds import build, ended, ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.builds import STORY, ended, ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
 from tests.browser.sights import themes
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ from playwright.sync_api import Browser
 
 from tests.browser.builds import STORY, ended, ran, submit
 from tests.browser.dashboard import Dashboard
-from tests.git_server import GitServer
-from tests.repository import Repository
-from tests.stack import Stack
+from tests.support.repository import Repository
+from tests.support.servers.git_server import GitServer
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.slow
 

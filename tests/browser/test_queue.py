@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.builds import ended, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.slow
 

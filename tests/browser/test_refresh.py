@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Request, Response, expect
 
 from tests.browser.dashboard import PATIENCE, Dashboard
-from tests.stack import SCOPE, Stack
+from tests.support.stack import SCOPE, Stack
 
 pytestmark = pytest.mark.slow
 

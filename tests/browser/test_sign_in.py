@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Route, expect
 
 from tests.browser.builds import ran, submit
 from tests.browser.dashboard import PATIENCE, Dashboard
-from tests.sign_in import user_token
-from tests.stack import AUDIENCE, SCOPE, Stack
+from tests.support.signing_in.code_flow import user_token
+from tests.support.stack import AUDIENCE, SCOPE, Stack
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from typing import Final, Self
 from playwright.sync_api import Browser
 
 from tests.browser.dashboard import DESK, Dashboard
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 #: Whether the page is as it was after the sign-in; what was noted of it begins anew.
 _UNTOUCHED: Final = """() => {

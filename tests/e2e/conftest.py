@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.prey import Prey, hunted
 from tests.e2e.replicas import Replicas, started
 from tests.e2e.user import User
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="session")

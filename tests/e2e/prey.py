@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.authority import Authority
 from tests.bad_requests import Bad
 from tests.e2e.scene import QUIET, Scene
-from tests.stack import Stack
+from tests.support.providers.authority import Authority
+from tests.support.stack import Stack
 
 
 @dataclass

@@ -14,8 +14,8 @@ import httpx
 import redis
 
 from app.contract.queue import QUEUE, TOKEN_HEADER
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 CLIENTS = 20
 

@@ -17,10 +17,10 @@ from app.api.routes import OPERATIONS
 from app.builds.store import keys
 from app.contract import paths
 from app.contract.queue import QUEUE, TOKEN_HEADER
-from tests.authority import Authority
 from tests.e2e.user import steps
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.providers.authority import Authority
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 ANN, BOB = "auth0|ann", "auth0|bob"
 RESULT = {"status": "succeeded", "log_length": 0, "log_sha256": "0" * 64}

@@ -10,12 +10,12 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tests.authority import Authority, b64
 from tests.bad_tokens import BAD_TOKENS
 from tests.bad_tokens.kinds import MACHINES, NEARLY_BUILDS, WRONG_KIND, Changes
 from tests.e2e.prey import Prey
 from tests.e2e.scene import ANN, check_refused, user_calls, worker_calls
-from tests.forged import header_of, signature
+from tests.support.providers.authority import Authority, b64
+from tests.support.providers.forged import header_of, signature
 
 
 def forged(authority: Authority, name: str, build_id: str) -> tuple[str, str]:

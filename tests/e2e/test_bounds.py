@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.authority import Authority
 from tests.e2e.scene import QUIET, Scene, worker_calls
 from tests.e2e.user import steps
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.providers.authority import Authority
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 #: By the day, so that no window ends while a test looks.
 USER_RATE, ADDRESS_RATE, QUEUE, STREAMS = 40, 30, 3, 2

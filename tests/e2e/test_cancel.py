@@ -4,8 +4,8 @@ import subprocess
 from pathlib import Path
 
 from tests.e2e.user import User, steps
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 
 def alive(marker: str) -> list[str]:

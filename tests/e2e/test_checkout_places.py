@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.user import User, steps
-from tests.git_server import GitServer
-from tests.needs import needs
-from tests.repository import Repository
-from tests.stack import Stack
+from tests.support.needs import needs
+from tests.support.repository import Repository
+from tests.support.servers.git_server import GitServer
+from tests.support.stack import Stack
 
 REFUSED = "is where sources may not be; BATON_GIT_NETWORKS"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.user import User, steps
-from tests.needs import needs
-from tests.repository import Repository
-from tests.stack import Stack
+from tests.support.needs import needs
+from tests.support.repository import Repository
+from tests.support.stack import Stack
 
 MEGABYTE = 1024 * 1024
 NO_SPACE = "No space left on device"

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.authority import Authority
 from tests.e2e.scene import QUIET, Scene
 from tests.e2e.user import FINAL, User, steps
-from tests.event_stream import Event, events
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.event_stream import Event, events
+from tests.support.providers.authority import Authority
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 #: Text, colours, a character of four bytes in two writes, and what is no text at all.
 MIXED = (

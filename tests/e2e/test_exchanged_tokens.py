@@ -13,7 +13,6 @@ import redis
 
 from app.builds.store import keys
 from app.contract.queue import QUEUE
-from tests.authority import AUDIENCE, CLIENT, NAMESPACE
 from tests.e2e.scene import (
     ANN,
     BOB,
@@ -25,9 +24,10 @@ from tests.e2e.scene import (
     worker_calls,
 )
 from tests.e2e.user import steps
-from tests.exchanging_authority import WORKERS, ExchangingAuthority
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.providers.authority import AUDIENCE, CLIENT, NAMESPACE
+from tests.support.providers.exchanging_authority import WORKERS, ExchangingAuthority
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 ATTEMPTS = 3  #: BATON_MAX_ATTEMPTS
 SPEC = steps("true")

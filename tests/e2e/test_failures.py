@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.user import User, steps
-from tests.repository import Repository
+from tests.support.repository import Repository
 
 
 def test_a_failing_step_fails_the_build_and_skips_the_rest(ann: User) -> None:

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from tests.e2e.user import User, steps
-from tests.needs import needs
-from tests.sandboxed import processes_with
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.needs import needs
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
+from tests.support.worker.sandboxed import processes_with
 
 MEMORY, PROCESSES, FILE, DISK, FILES = "300M", "64", "40M", "60M", "5000"
 

@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.builds.store import keys
 from tests.e2e.user import User, steps
-from tests.stack import AUDIENCE, Stack
+from tests.support.stack import AUDIENCE, Stack
 
 SPA = "https://app.example.com"
 

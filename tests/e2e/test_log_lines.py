@@ -15,8 +15,8 @@ import pytest
 from app.observability.log_format import Style
 from tests.e2e.test_secrets import Broker, Secrets
 from tests.e2e.user import User, steps
-from tests.stack import Part, Stack
-from tests.waiting import wait_until
+from tests.support.stack import Part, Stack
+from tests.support.waiting import wait_until
 
 #: Of these, every line is about a build (when nothing else fails).
 ABOUT_BUILDS = {

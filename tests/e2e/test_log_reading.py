@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.user import User, steps
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 LOG: Final = b"==> step 0\n0123456789\n"
 SIZE: Final = len(LOG)

@@ -17,9 +17,9 @@ import redis
 
 from app.contract.queue import QUEUE
 from tests.e2e.user import User, steps
-from tests.redis_process import RedisProcess
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.servers.redis_process import RedisProcess
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 AWAY = 5.0
 LEASE = {"BATON_LEASE": "1"}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.authority import Authority
 from tests.e2e.scene import QUIET, Scene
-from tests.stack import Stack
+from tests.support.providers.authority import Authority
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.slow
 

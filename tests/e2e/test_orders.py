@@ -16,8 +16,8 @@ from tests.e2e.replicas import Holder, Replicas
 from tests.e2e.test_cancel import alive
 from tests.e2e.test_metrics import scraped
 from tests.e2e.user import User, steps
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 ROUTE = "POST /builds/{build_id}/heartbeat"
 ANSWERED = f"baton_http_requests_total {ROUTE}"

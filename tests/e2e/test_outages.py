@@ -6,8 +6,8 @@ import time
 import httpx
 
 from tests.e2e.user import User, steps
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 #: Prints 40 numbered lines in about four seconds.
 COUNTING = "i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.1; done"

@@ -20,7 +20,7 @@ import pytest
 
 from app.tokens.signing_key import SigningKey
 from tests.e2e.user import User, steps
-from tests.scripted_server import (
+from tests.support.servers.scripted_server import (
     Answer,
     Heard,
     ScriptedServer,
@@ -31,8 +31,8 @@ from tests.scripted_server import (
     scripted,
     send,
 )
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 
 class Provider:

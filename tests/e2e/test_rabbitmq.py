@@ -10,9 +10,9 @@ import pytest
 from app.contract import queue as wire
 from tests.e2e.test_outages import COUNTING, numbers
 from tests.e2e.user import FINAL, User, steps
-from tests.rabbitmq_process import RabbitProcess
-from tests.stack import Part, Stack
-from tests.waiting import wait_until
+from tests.support.servers.rabbitmq_process import RabbitProcess
+from tests.support.stack import Part, Stack
+from tests.support.waiting import wait_until
 
 #: Runs until it is told to end: the other builds of a test decide how long that is.
 ENDLESS = "echo begun; while :; do sleep 0.2; done"

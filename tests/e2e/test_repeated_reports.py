@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.replicas import CLIENTS, Holder, Replicas, at_once
 from tests.e2e.user import User, steps
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 LOG = b"".join(b"line %d\n" % number for number in range(200))
 PIECE = 100  #: bytes of one append

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.replicas import CLIENTS, Holder, Replicas, at_once
 from tests.e2e.user import User, steps
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ import redis
 
 from app.contract.queue import QUEUE, TOKEN_HEADER
 from tests.e2e.user import User, steps
-from tests.needs import missing, needs
-from tests.stack import ExecutedStack, Part, Stack
-from tests.waiting import wait_until
+from tests.support.needs import missing, needs
+from tests.support.stack import ExecutedStack, Part, Stack
+from tests.support.waiting import wait_until
 from worker.sandbox.user import Identity
 
 REPOSITORY = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ from app.cli import baton
 from app.contract.dpop import ProofKey
 from app.contract.queue import QUEUE, TOKEN_HEADER
 from tests.e2e.user import User, steps
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

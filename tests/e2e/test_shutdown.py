@@ -9,8 +9,8 @@ import pytest
 
 from tests.e2e.test_cancel import alive
 from tests.e2e.user import User, steps
-from tests.stack import ExecutedStack, Stack
-from tests.waiting import wait_until
+from tests.support.stack import ExecutedStack, Stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from app.client import BatonClient
 from tests.e2e.user import User, steps
-from tests.repository import Repository
-from tests.stack import ExecutedStack, Stack
+from tests.support.repository import Repository
+from tests.support.stack import ExecutedStack, Stack
 
 
 @pytest.fixture(scope="module")

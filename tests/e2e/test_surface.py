@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.user import User, steps
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 SPA = "https://app.example.com"
 

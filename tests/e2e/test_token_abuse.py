@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.authority import AUDIENCE, NAMESPACE, Authority
 from tests.e2e.scene import ANN, BOB, Scene, check_refused, user_calls, worker_calls
 from tests.e2e.user import steps
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.providers.authority import AUDIENCE, NAMESPACE, Authority
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,21 @@ import redis
 from app.builds.store import keys
 from app.tokens.minting.client_authentication import AssertionKey
 from app.tokens.signing_key import SigningKey
-from tests.authority import CLIENT
 from tests.e2e.scene import Scene, check_refused
 from tests.e2e.user import FINAL, steps
-from tests.exchanging_authority import WORKERS, ExchangingAuthority
-from tests.oidc_provider import API, BUILDS, Alg, Dialect, OidcProvider, client, spa
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.providers.authority import CLIENT
+from tests.support.providers.exchanging_authority import WORKERS, ExchangingAuthority
+from tests.support.providers.oidc_provider import (
+    API,
+    BUILDS,
+    Alg,
+    Dialect,
+    OidcProvider,
+    client,
+    spa,
+)
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 ATTEMPTS = 3  #: BATON_MAX_ATTEMPTS
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.collector import Collector, Span, collecting
 from tests.e2e.user import User, steps
-from tests.redis_process import free_port
-from tests.repository import Repository
-from tests.stack import Part, Stack
-from tests.waiting import wait_until
+from tests.support.repository import Repository
+from tests.support.servers.collector import Collector, Span, collecting
+from tests.support.servers.redis_process import free_port
+from tests.support.stack import Part, Stack
+from tests.support.waiting import wait_until
 
 EMAIL = "ann.the.user@example.com"
 WARNING = "traces do not arrive"

@@ -17,9 +17,9 @@ from app.contract.queue import QUEUE, TOKEN_HEADER
 from app.contract.sealing import Seal, new_key
 from tests.e2e.test_cancel import alive
 from tests.e2e.user import User, steps
-from tests.needs import needs
-from tests.stack import Part, Stack
-from tests.waiting import wait_until
+from tests.support.needs import needs
+from tests.support.stack import Part, Stack
+from tests.support.waiting import wait_until
 
 Message = dict[str, Any]
 

@@ -5,8 +5,8 @@ from typing import Any, Self
 
 import httpx
 
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 FINAL = {"succeeded", "failed", "errored", "timed_out", "cancelled"}
 

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from app.issuer.application import create_issuer
-from tests.api_double import Double
-from tests.serving import serve
-from tests.tenant import config
+from tests.support.providers.tenant import config
+from tests.support.servers.serving import serve
+from tests.support.worker.api_double import Double
 
 
 @pytest.fixture

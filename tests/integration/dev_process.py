@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.needs import redis_server
-from tests.waiting import wait_until
+from tests.support.needs import redis_server
+from tests.support.waiting import wait_until
 
 BATON = str(Path(sys.executable).parent / "baton")
 

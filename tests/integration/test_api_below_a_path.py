@@ -9,9 +9,9 @@ import pytest
 from app.bootstrap.api import create_app
 from app.config.settings import Settings
 from app.contract.sealing import new_key
-from tests.authority import AUDIENCE, Authority
-from tests.redis_process import RedisProcess
-from tests.serving import serve
+from tests.support.providers.authority import AUDIENCE, Authority
+from tests.support.servers.redis_process import RedisProcess
+from tests.support.servers.serving import serve
 
 
 @pytest.fixture

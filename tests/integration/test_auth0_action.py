@@ -13,7 +13,7 @@ from app.config.lifetime import DISPATCH_MARGIN, Timing, timers
 from app.config.settings import Settings
 from app.issuer.auth0_claims import ActionSecrets, added_claims
 from app.issuer.errors import OAuthError
-from tests.needs import needs
+from tests.support.needs import needs
 
 REPOSITORY: Final = Path(__file__).parents[2]
 ACTION: Final = REPOSITORY / "docs" / "auth0" / "credentials-exchange.js"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.cli import COMMANDS
-from tests.commands import baton, run, settings, status, submit
 from tests.integration.dev_process import BATON, environment
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.terminal.commands import baton, run, settings, status, submit
+from tests.support.waiting import wait_until
 
 BUILD_ID = re.compile(r"bld_[0-9A-Z]{26}")
 NOWHERE = "http://127.0.0.1:1"

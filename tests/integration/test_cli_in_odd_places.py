@@ -11,9 +11,9 @@ from typing import IO
 
 import pytest
 
-from tests.commands import Terminal, baton, piped, run, settings, status, submit
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.terminal.commands import Terminal, baton, piped, run, settings, status, submit
+from tests.support.waiting import wait_until
 
 #: What a terminal would obey: a title, a cleared screen; and a colour.
 HOSTILE = r"printf '\033]0;evil\007\033[31mred\033[0m\033[2J\n'"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Terminal, baton, listed, piped, status
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.stack import Stack
+from tests.support.terminal.commands import Terminal, baton, listed, piped, status
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from app.tokens.errors import MintError, ProviderRefused, ProviderUnavailable, U
 from app.tokens.minting.client_authentication import ClientSecretPost
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
 from app.tokens.minting.token_endpoint import TokenEndpoint
-from tests.minting_bench import (
+from tests.support.providers.minting_bench import (
     AUDIENCE,
     CLIENT,
     NAMESPACE,
@@ -25,7 +25,7 @@ from tests.minting_bench import (
     read_body,
     with_provider,
 )
-from tests.scripted_server import (
+from tests.support.servers.scripted_server import (
     Answer,
     Heard,
     breaks_off,

@@ -1,7 +1,7 @@
 """The dashboard's types: its own comments, held against its code and against the API's models.
 
 The dashboard has no build step; TypeScript reads its JSDoc comments as they are. Needs Node, npm
-and once a registry: see `tests/npm.py`.
+and once a registry: see `tests/support/npm.py`.
 """
 
 import re
@@ -15,7 +15,7 @@ from app.contract.builds import AttemptView, BuildPage, BuildView, LogView, Queu
 from app.contract.runs import StepReport
 from app.contract.spec import BuildSpec, Source, Step
 from app.contract.status import Status, StepStatus
-from tests.npm import node, packages
+from tests.support.npm import node, packages
 
 CONFIG = Path(__file__).parents[1] / "dashboard_types" / "tsconfig.json"
 SCRIPTS = Path(__file__).parents[2] / "app" / "dashboard" / "js"

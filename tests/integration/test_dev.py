@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from tests.integration.dev_process import BATON, Dev, assert_gone, descendants, environment
-from tests.needs import missing
-from tests.redis_process import RedisProcess
-from tests.waiting import wait_until
+from tests.support.needs import missing
+from tests.support.servers.redis_process import RedisProcess
+from tests.support.waiting import wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the environment")
 

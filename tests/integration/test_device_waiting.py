@@ -11,7 +11,7 @@ from app.cli.sign_in.calls import SignInFailed
 from app.cli.sign_in.device import DeviceRequest
 from app.cli.sign_in.grant import Grant
 from app.cli.sign_in.provider import Provider
-from tests.scripted_server import Answer, breaks_off, resets, says, scripted
+from tests.support.servers.scripted_server import Answer, breaks_off, resets, says, scripted
 
 CODES = {
     "device_code": "d", "user_code": "ABCD", "verification_uri": "https://issuer.example/device",

@@ -23,7 +23,7 @@ from app.config.lifetime import Timing, timers
 from app.contract.builds import TokenFacts
 from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason
-from tests.redis_process import RedisProcess
+from tests.support.servers.redis_process import RedisProcess
 
 TIMING = Timing(queue_ttl=60, kill_grace=5, report_window=30, leeway=10)
 IDS = BuildIds()

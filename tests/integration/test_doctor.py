@@ -17,15 +17,15 @@ from app.contract.doctor import Finding, Mark
 from app.contract.sealing import new_key
 from app.doctor.checks import examine
 from app.errors import SettingsError
-from tests.authority import Authority
-from tests.commands import run
-from tests.exchanging_authority import WORKERS, ExchangingAuthority
 from tests.integration.dev_process import BATON, Dev, environment
-from tests.minting_bench import AUDIENCE, SECRET, Provider
-from tests.rabbitmq_process import RabbitProcess
-from tests.redis_process import RedisProcess, free_port
-from tests.scripted_server import hangs, says, scripted
-from tests.stack import Stack
+from tests.support.providers.authority import Authority
+from tests.support.providers.exchanging_authority import WORKERS, ExchangingAuthority
+from tests.support.providers.minting_bench import AUDIENCE, SECRET, Provider
+from tests.support.servers.rabbitmq_process import RabbitProcess
+from tests.support.servers.redis_process import RedisProcess, free_port
+from tests.support.servers.scripted_server import hangs, says, scripted
+from tests.support.stack import Stack
+from tests.support.terminal.commands import run
 
 Environ = dict[str, str]
 

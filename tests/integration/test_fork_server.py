@@ -6,16 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fork_server import Process, fork_server
 from tests.integration.dev_process import BATON, environment
-from tests.redis_process import free_port
-from tests.waiting import wait_until
+from tests.support.fork_server import Process, fork_server
+from tests.support.servers.redis_process import free_port
+from tests.support.waiting import wait_until
 
 #: Is killed as soon as it has a store, which is executed, and an issuer, which is forked.
 KILLED = f"""
 import os, pathlib, signal, sys
 from tests.integration.test_fork_server import issuer
-from tests.redis_process import RedisProcess
+from tests.support.servers.redis_process import RedisProcess
 folder = pathlib.Path(sys.argv[1])
 print(RedisProcess(folder)._process.pid, issuer(folder / "log").pid, flush=True)
 os.kill(os.getpid(), signal.{signal.SIGKILL.name})

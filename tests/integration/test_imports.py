@@ -15,7 +15,7 @@ import pytest
 
 from app.contract import paths
 from tests.integration.dev_process import BATON, Dev, descendants, environment
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 #: Run before all else by each Python that has it on its path.
 HOOK = """

@@ -12,9 +12,7 @@ import pytest
 from app.issuer.application import create_issuer
 from app.issuer.one_time_store import Pending
 from app.tokens.errors import TokenError
-from tests.serving import serve
-from tests.sign_in import user_token
-from tests.tenant import (
+from tests.support.providers.tenant import (
     AUDIENCE,
     BUILD,
     MINT_AUDIENCE,
@@ -28,6 +26,8 @@ from tests.tenant import (
     verified,
     verifying,
 )
+from tests.support.servers.serving import serve
+from tests.support.signing_in.code_flow import user_token
 
 # ── machines ──────────────────────────────────────────────────────────────────────────────────
 

@@ -12,10 +12,18 @@ from app.issuer.errors import OAuthError
 from app.issuer.throttle import LIMIT, Guesses
 from app.issuer.user_name import User
 from app.tokens.errors import TokenError
-from tests.device_sign_in import decide, review
-from tests.serving import serve
-from tests.sign_in import transaction_of
-from tests.tenant import AUDIENCE, MINT_AUDIENCE, SCOPE, assert_refused, config, verified, verifying
+from tests.support.providers.tenant import (
+    AUDIENCE,
+    MINT_AUDIENCE,
+    SCOPE,
+    assert_refused,
+    config,
+    verified,
+    verifying,
+)
+from tests.support.servers.serving import serve
+from tests.support.signing_in.code_flow import transaction_of
+from tests.support.signing_in.device import decide, review
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 ANN = User(user_id="auth0|ann", name="ann")

@@ -12,10 +12,18 @@ from app.issuer.claims import SignIn
 from app.issuer.errors import OAuthError
 from app.issuer.refresh import RefreshTokens
 from app.tokens.errors import TokenError
-from tests.device_sign_in import decide, review
-from tests.serving import serve
-from tests.sign_in import user_tokens
-from tests.tenant import AUDIENCE, SCOPE, SECRET, assert_refused, config, verified, verifying
+from tests.support.providers.tenant import (
+    AUDIENCE,
+    SCOPE,
+    SECRET,
+    assert_refused,
+    config,
+    verified,
+    verifying,
+)
+from tests.support.servers.serving import serve
+from tests.support.signing_in.code_flow import user_tokens
+from tests.support.signing_in.device import decide, review
 
 OFFLINE = "openid profile email offline_access read:builds create:builds update:builds"
 SIGN_IN = SignIn(

@@ -8,9 +8,23 @@ import pytest
 
 from app.issuer.application import create_issuer
 from app.issuer.clients import may_redirect
-from tests.serving import serve
-from tests.sign_in import REDIRECT_URI, answer_in, challenge_of, transaction_of, user_token
-from tests.tenant import AUDIENCE, MINT_AUDIENCE, SCOPE, assert_refused, config, mint, verified
+from tests.support.providers.tenant import (
+    AUDIENCE,
+    MINT_AUDIENCE,
+    SCOPE,
+    assert_refused,
+    config,
+    mint,
+    verified,
+)
+from tests.support.servers.serving import serve
+from tests.support.signing_in.code_flow import (
+    REDIRECT_URI,
+    answer_in,
+    challenge_of,
+    transaction_of,
+    user_token,
+)
 
 VERIFIER = "v" * 43
 

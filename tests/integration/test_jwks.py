@@ -11,7 +11,7 @@ import pytest
 from app.tokens.errors import InvalidToken, KeysUnavailable
 from app.tokens.jwks import JwksCache
 from app.tokens.signing_key import SigningKey
-from tests.scripted_server import (
+from tests.support.servers.scripted_server import (
     Answer,
     Heard,
     ScriptedServer,

@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tests.oidc_provider import OidcProvider
-from tests.serving import serve
-from tests.signed_in import Home, api_of, provider
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.providers.oidc_provider import OidcProvider
+from tests.support.servers.serving import serve
+from tests.support.signing_in.terminal import Home, api_of, provider
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

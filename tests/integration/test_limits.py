@@ -15,7 +15,7 @@ from app.api import limits
 from app.api.limits import Quota, address
 from app.builds.store import connect
 from app.config.rates import parse_rate
-from tests.redis_process import RedisProcess
+from tests.support.servers.redis_process import RedisProcess
 
 
 class Clock:

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.browsing import browse
-from tests.oidc_provider import OidcProvider
-from tests.signed_in import SCOPE, Home, api_of, provider
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.providers.oidc_provider import OidcProvider
+from tests.support.signing_in.browser import browse
+from tests.support.signing_in.terminal import SCOPE, Home, api_of, provider
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.browsing import browse
-from tests.signed_in import Home
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.signing_in.browser import browse
+from tests.support.signing_in.terminal import Home
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

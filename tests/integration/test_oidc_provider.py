@@ -20,7 +20,7 @@ from app.tokens.minting.client_authentication import (
     PrivateKeyJwt,
 )
 from app.tokens.signing_key import SigningKey
-from tests.oidc_provider import (
+from tests.support.providers.oidc_provider import (
     API,
     BUILDS,
     CLIENT,
@@ -31,7 +31,7 @@ from tests.oidc_provider import (
     client,
     spa,
 )
-from tests.relying import POST, REQUEST, relying
+from tests.support.providers.relying import POST, REQUEST, relying
 
 pytestmark = pytest.mark.slow
 

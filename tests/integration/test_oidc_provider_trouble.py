@@ -10,8 +10,8 @@ import pytest
 from app.tokens.claims import UnverifiedToken
 from app.tokens.errors import InvalidToken, MintError, ProviderUnavailable
 from app.tokens.minting.client_authentication import ClientSecretPost
-from tests.oidc_provider import CLIENT, SECRET, OidcProvider
-from tests.relying import POST, REQUEST, relying
+from tests.support.providers.oidc_provider import CLIENT, SECRET, OidcProvider
+from tests.support.providers.relying import POST, REQUEST, relying
 
 pytestmark = pytest.mark.slow
 

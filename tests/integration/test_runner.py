@@ -17,7 +17,8 @@ from starlette.responses import Response
 
 from app.contract.problems import Code
 from app.observability import log_context
-from tests.api_double import (
+from tests.support.waiting import wait_until
+from tests.support.worker.api_double import (
     BUILD,
     TOKEN,
     Double,
@@ -27,9 +28,8 @@ from tests.api_double import (
     not_taken,
     problem,
 )
-from tests.sandboxed import new_marker, place, processes_with, sandbox_of
-from tests.waiting import wait_until
-from tests.worker_calls import join_calls
+from tests.support.worker.calls import join_calls
+from tests.support.worker.sandboxed import new_marker, place, processes_with, sandbox_of
 from worker import heartbeat, log_shipper
 from worker.api_client import RunApi, connections
 from worker.checkout import Checkout

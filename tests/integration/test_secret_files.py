@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from app.cli import baton
 from app.contract.queue import QUEUE
-from tests.needs import redis_server
-from tests.redis_process import free_port
-from tests.waiting import wait_until
+from tests.support.needs import redis_server
+from tests.support.servers.redis_process import free_port
+from tests.support.waiting import wait_until
 
 
 def _make(folder: Path, port: int) -> None:

@@ -15,11 +15,11 @@ from app.bootstrap.api import create_app
 from app.config.settings import Settings
 from app.contract.sealing import new_key
 from app.observability.tracing import Tracing
-from tests.authority import AUDIENCE, Authority
-from tests.collector import Collector, collecting
-from tests.redis_process import RedisProcess
-from tests.serving import serve
-from tests.waiting import wait_until
+from tests.support.providers.authority import AUDIENCE, Authority
+from tests.support.servers.collector import Collector, collecting
+from tests.support.servers.redis_process import RedisProcess
+from tests.support.servers.serving import serve
+from tests.support.waiting import wait_until
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
 

@@ -14,7 +14,7 @@ from app.api.stream_limit import Streams
 from app.builds.store import connect
 from app.builds.store.count_reader import CountReader
 from app.builds.store.keys import PACE
-from tests.redis_process import RedisProcess
+from tests.support.servers.redis_process import RedisProcess
 
 DOCS = Path(__file__).parents[2] / "docs"
 

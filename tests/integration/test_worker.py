@@ -25,13 +25,13 @@ from app.builds.queue import CeleryQueue
 from app.config.lifetime import Timing, timers
 from app.contract.queue import QUEUE, RUN_BUILD, TOKEN_HEADER
 from app.contract.sealing import new_key
-from tests.api_double import Double, Doubles
 from tests.integration.dev_process import BATON
-from tests.redis_process import RedisProcess
-from tests.sandboxed import new_marker, place, processes_with
-from tests.serving import serve
-from tests.stack import Part
-from tests.waiting import wait_until
+from tests.support.servers.redis_process import RedisProcess
+from tests.support.servers.serving import serve
+from tests.support.stack import Part
+from tests.support.waiting import wait_until
+from tests.support.worker.api_double import Double, Doubles
+from tests.support.worker.sandboxed import new_marker, place, processes_with
 
 TIMING = Timing(queue_ttl=60, kill_grace=1, report_window=20, leeway=5)
 PASSWORD = "the-brokers-password"

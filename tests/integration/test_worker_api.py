@@ -11,7 +11,8 @@ from starlette.responses import Response
 from app.contract import paths
 from app.contract.problems import Code
 from app.contract.runs import ClaimRequest
-from tests.api_double import (
+from tests.support.waiting import wait_until
+from tests.support.worker.api_double import (
     BUILD,
     NOISES,
     Behaviour,
@@ -21,8 +22,7 @@ from tests.api_double import (
     not_taken,
     problem,
 )
-from tests.waiting import wait_until
-from tests.worker_calls import api_at, claimed, result_for, soon
+from tests.support.worker.calls import api_at, claimed, result_for, soon
 from worker.api_client import Noise, SendFrom
 from worker.errors import LeaseLost, ReportImpossible
 

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from app.contract.problems import Code
 from app.contract.runs import Result
 from app.contract.status import Status
-from tests.api_double import (
+from tests.support.waiting import wait_until
+from tests.support.worker.api_double import (
     NOISES,
     Behaviour,
     Double,
@@ -19,8 +20,7 @@ from tests.api_double import (
     not_taken,
     problem,
 )
-from tests.waiting import wait_until
-from tests.worker_calls import api_at, beating, claimed, result_for, shipping, soon
+from tests.support.worker.calls import api_at, beating, claimed, result_for, shipping, soon
 from worker.api_client import SendFrom
 from worker.errors import ReportImpossible
 from worker.log_shipper import LogSpool

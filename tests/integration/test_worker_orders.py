@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.contract.runs import Progress
-from tests.api_double import (
+from tests.support.waiting import wait_until
+from tests.support.worker.api_double import (
     BUILD,
     NOISES,
     Behaviour,
@@ -18,8 +19,7 @@ from tests.api_double import (
     lost,
     slow,
 )
-from tests.waiting import wait_until
-from tests.worker_calls import api_at, beating, claimed, result_for, shipping, soon
+from tests.support.worker.calls import api_at, beating, claimed, result_for, shipping, soon
 from worker.api_client import Noise
 from worker.errors import ReportImpossible
 from worker.heartbeat import Heartbeat, Orders

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.builds.store import BuildStore, connect
-from tests.redis_process import RedisProcess
+from tests.support.servers.redis_process import RedisProcess
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from app.builds.pubsub import Changes
 from app.builds.store import connect
-from tests.redis_process import RedisProcess
+from tests.support.servers.redis_process import RedisProcess
 
 
 @asynccontextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import needs
-from tests.sandboxed import (
+from tests.support.needs import needs
+from tests.support.worker.sandboxed import (
     command,
     drain,
     new_marker,

@@ -11,8 +11,8 @@ from app.bootstrap.api import stop
 from app.builds import pubsub as module
 from app.builds.pubsub import Bell, Changes
 from app.builds.store import BuildStore, connect
-from tests.redis_process import RedisProcess
 from tests.seams.stored import append, claim, dispatch, submit
+from tests.support.servers.redis_process import RedisProcess
 
 
 async def listens(bell: Bell) -> None:

@@ -15,9 +15,9 @@ from app.builds.store.stream_reader import ChangeReader
 from app.builds.streams import Change, Feeds, LogPiece, Position, Sign
 from app.builds.streams.build import CHUNK
 from app.contract.status import Status
-from tests.redis_process import RedisProcess
 from tests.seams.listening import listening
 from tests.seams.stored import append, claim, dispatch, expire, result, submit
+from tests.support.servers.redis_process import RedisProcess
 
 #: Seconds; what is awaited comes much sooner.
 PATIENCE = 30.0

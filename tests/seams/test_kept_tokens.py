@@ -19,10 +19,10 @@ from app.tokens.exchanged import ExchangedTokens
 from app.tokens.minting import MintedToken, MintRequest
 from app.tokens.minting.prefetched import KeptTokenMinter, sealed
 from app.tokens.verifier import Verifier
-from tests.exchange_bench import SUBJECT_TOKEN, Exchanger, exchanger, trusted
-from tests.minting_bench import REQUEST, policy
-from tests.redis_process import RedisProcess
 from tests.seams.stored import IDS, SPEC, claim, expire, result, status_of, take
+from tests.support.providers.exchange_bench import SUBJECT_TOKEN, Exchanger, exchanger, trusted
+from tests.support.providers.minting_bench import REQUEST, policy
+from tests.support.servers.redis_process import RedisProcess
 
 KEY = new_key()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandboxed import (
+from tests.support.waiting import wait_until
+from tests.support.worker.sandboxed import (
     command,
     drain,
     new_marker,
@@ -19,7 +20,6 @@ from tests.sandboxed import (
     sandbox_of,
     workspace_in,
 )
-from tests.waiting import wait_until
 from worker.errors import SandboxFailed
 from worker.sandbox import Sandbox, Workspace
 from worker.sandbox.choice import SANDBOXES

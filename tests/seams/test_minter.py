@@ -15,7 +15,7 @@ from app.tokens.errors import WrongKind
 from app.tokens.minting import MintRequest
 from app.tokens.signing_key import SigningKey
 from app.tokens.verifier import TrustedIssuer, Verifier
-from tests.minting_bench import (
+from tests.support.providers.minting_bench import (
     AUDIENCE,
     CLIENT,
     KEY,

@@ -16,9 +16,9 @@ from app.builds.pubsub import Changes
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, connect
 from app.contract.runs import Directive
-from tests.redis_process import RedisProcess
 from tests.seams.listening import listening
 from tests.seams.stored import append, claim, dispatch, expire, result, submit
+from tests.support.servers.redis_process import RedisProcess
 
 #: Seconds for which heartbeats are held: so long that only an order can end one within a test.
 HELD = 1000.0

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError, ResponseEr
 
 from app.builds.store import BuildStore, connect, pipelined
 from app.builds.store.pipelined import PipelinedConnection
-from tests.redis_process import RedisProcess
+from tests.support.servers.redis_process import RedisProcess
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ from app.builds.model import Credential
 from app.builds.store import BuildStore, connect, keys
 from app.builds.store.results import Finish, Taken
 from app.contract.status import Status
-from tests.redis_process import RedisProcess
 from tests.seams import protocol_model as model
 from tests.seams.protocol_contents import check_contents
 from tests.seams.protocol_model import Model, Refusal
+from tests.support.servers.redis_process import RedisProcess
 
 EXAMPLES = int(os.environ.get("BATON_MODEL_EXAMPLES", "0"))
 TIMED = ("delayed", "waiting", "dispatched", "leases", "deadlines", "ended")

@@ -16,10 +16,10 @@ from app.builds.queue import CeleryQueue
 from app.config.lifetime import Timing, timers
 from app.contract import queue as wire
 from app.contract.sealing import new_key
-from tests.certificates import Certificate, certificate_for
-from tests.rabbitmq_process import RabbitProcess
-from tests.redis_process import RedisProcess
-from tests.waiting import wait_until
+from tests.support.servers.certificates import Certificate, certificate_for
+from tests.support.servers.rabbitmq_process import RabbitProcess
+from tests.support.servers.redis_process import RedisProcess
+from tests.support.waiting import wait_until
 from worker.celery_app import create_celery
 from worker.settings import WorkerSettings
 

@@ -10,7 +10,8 @@ from typing import get_args
 
 import pytest
 
-from tests.sandboxed import (
+from tests.support.waiting import wait_until
+from tests.support.worker.sandboxed import (
     ENV,
     command,
     drain,
@@ -23,7 +24,6 @@ from tests.sandboxed import (
     user_of_this_run,
     workspace_in,
 )
-from tests.waiting import wait_until
 from worker.sandbox import Limits, Sandbox, Workspace
 from worker.sandbox.choice import SANDBOXES, Name
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import needs
-from tests.sandboxed import LIMITS, place
+from tests.support.needs import needs
+from tests.support.worker.sandboxed import LIMITS, place
 from worker.errors import SandboxFailed
 from worker.sandbox.choice import Name, choose
 

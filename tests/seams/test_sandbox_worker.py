@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import missing, needs
-from tests.sandboxed import new_marker, processes_with
-from tests.waiting import wait_until
+from tests.support.needs import missing, needs
+from tests.support.waiting import wait_until
+from tests.support.worker.sandboxed import new_marker, processes_with
 from worker.sandbox.choice import SANDBOXES
 from worker.sandbox.user import NOBODY, Identity
 

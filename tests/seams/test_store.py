@@ -14,7 +14,6 @@ from app.builds.model import Credential
 from app.builds.store import BuildStore, connect, keys
 from app.builds.store.results import Claimed, Expired
 from app.contract.status import Status
-from tests.redis_process import RedisProcess
 from tests.seams.stored import (
     IDS,
     append,
@@ -27,6 +26,7 @@ from tests.seams.stored import (
     take,
     with_tail,
 )
+from tests.support.servers.redis_process import RedisProcess
 
 
 async def test_users_take_turns_whatever_the_length_of_their_queues(store: BuildStore) -> None:

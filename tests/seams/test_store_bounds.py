@@ -11,8 +11,8 @@ from app.builds import errors
 from app.builds.store import BuildStore, connect, keys, scripts
 from app.builds.store.label_search import LOOK
 from app.contract.status import Status
-from tests.redis_process import RedisProcess
 from tests.seams.stored import append, claim, dispatch, expire, result, status_of, submit, take
+from tests.support.servers.redis_process import RedisProcess
 
 
 async def test_a_dispatcher_that_stalled_changes_nothing_for_the_next(store: BuildStore) -> None:

@@ -18,9 +18,9 @@ from app.tokens.errors import (
 )
 from app.tokens.minting.client_authentication import AssertionKey, ClientSecretBasic, PrivateKeyJwt
 from app.tokens.signing_key import SigningKey
-from tests.exchange_bench import ISSUER, KEY, SUBJECT_TOKEN, Exchanger, exchanger
-from tests.minting_bench import AUDIENCE, CLIENT, NAMESPACE, REQUEST, SECRET
-from tests.scripted_server import resets, says
+from tests.support.providers.exchange_bench import ISSUER, KEY, SUBJECT_TOKEN, Exchanger, exchanger
+from tests.support.providers.minting_bench import AUDIENCE, CLIENT, NAMESPACE, REQUEST, SECRET
+from tests.support.servers.scripted_server import resets, says
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.builds.store import BuildStore, WaitReader, connect
-from tests.redis_process import RedisProcess
 from tests.seams.stored import claim, dispatch, result, submit
+from tests.support.servers.redis_process import RedisProcess
 
 ANN, BOB = "auth0|ann", "auth0|bob"
 

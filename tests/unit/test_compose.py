@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from app.cli import baton
 from app.issuer.config import IssuerConfig
-from tests.settings_table import READERS
+from tests.support.settings_table import READERS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.settings_table import READERS, table
+from tests.support.settings_table import READERS, table
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -15,7 +15,7 @@ def test_the_readme_has_the_table_of_settings() -> None:
     readme = (ROOT / "README.md").read_text()
     found = re.search(r"settings_table -->\n(.*?)\n?<!-- end of settings", readme, re.DOTALL)
     assert found
-    assert found[1] == table(), "put the output of `python -m tests.settings_table` there"
+    assert found[1] == table(), "put the output of `python -m tests.support.settings_table` there"
 
 
 def test_every_setting_has_its_sentence() -> None:

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.text import Text
 
 from app.cli.display.status_bar import Footer
-from tests.reflowing_screen import ReflowingScreen
-from tests.waiting import wait_until
+from tests.support.terminal.reflowing_screen import ReflowingScreen
+from tests.support.waiting import wait_until
 
 
 class Window(io.StringIO):

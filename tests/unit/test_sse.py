@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from app.api import sse
 from app.builds.streams import LogPiece, Sign
-from tests.event_stream import Event, parsed
+from tests.support.event_stream import Event, parsed
 
 
 def told(pieces: list[bytes], *, version: int = 7) -> list[Event]:

@@ -8,13 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any, Self
 
-from tests.browsing import browser
-from tests.commands import run
-from tests.fork_server import fork_server
 from tests.integration.dev_process import BATON, environment
-from tests.oidc_provider import API, OidcProvider, spa, terminal
-from tests.stack import Stack
-from tests.waiting import wait_until
+from tests.support.fork_server import fork_server
+from tests.support.providers.oidc_provider import API, OidcProvider, spa, terminal
+from tests.support.signing_in.browser import browser
+from tests.support.stack import Stack
+from tests.support.terminal.commands import run
+from tests.support.waiting import wait_until
 
 SCOPE = "openid offline_access read:builds create:builds update:builds"
 

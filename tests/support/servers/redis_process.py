@@ -9,9 +9,9 @@ from typing import Self
 
 import redis
 
-from tests.fork_server import Process, fork_server
-from tests.needs import redis_server
-from tests.waiting import wait_until
+from tests.support.fork_server import Process, fork_server
+from tests.support.needs import redis_server
+from tests.support.waiting import wait_until
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 @contextmanager

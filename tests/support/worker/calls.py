@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from app.contract.runs import ClaimRequest, Progress, Result
 from app.contract.status import Status
-from tests.api_double import BUILD, LEASE, TOKEN
+from tests.support.worker.api_double import BUILD, LEASE, TOKEN
 from worker.api_client import RunApi, connections
 from worker.heartbeat import Heartbeat, Orders
 from worker.log_shipper import LogShipper, LogSpool

@@ -14,7 +14,14 @@ from app.tokens.minting.client_credentials import ClientCredentialsMinter
 from app.tokens.minting.token_endpoint import TokenEndpoint
 from app.tokens.minting.token_exchange import TokenExchange
 from app.tokens.verifier import Policy, TrustedIssuer, Verifier
-from tests.oidc_provider import API, BUILDS, CLIENT, NAMESPACE, SECRET, OidcProvider
+from tests.support.providers.oidc_provider import (
+    API,
+    BUILDS,
+    CLIENT,
+    NAMESPACE,
+    SECRET,
+    OidcProvider,
+)
 
 REQUEST = MintRequest(user_id="auth0|ann", build_id="bld_1", lifetime=7290)
 POST = ClientSecretPost(client_id=CLIENT, client_secret=SECRET)

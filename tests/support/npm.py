@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 import pytest
 
-from tests.needs import missing, needs
+from tests.support.needs import missing, needs
 
 _OLDEST_NODE: Final = 18
 #: Seconds for npm.

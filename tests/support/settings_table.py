@@ -1,4 +1,7 @@
-"""The table of settings, made from the classes that read them: `python -m tests.settings_table`."""
+"""The table of settings in docs/settings.md, made from the classes that read them.
+
+`python -m tests.support.settings_table` prints it.
+"""
 
 from collections.abc import Iterator
 

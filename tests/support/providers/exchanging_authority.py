@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 import jwt
 
-from tests.authority import AUDIENCE, CLIENT, Authority
+from tests.support.providers.authority import AUDIENCE, CLIENT, Authority
 
 WORKERS: Final = "https://workers.example.com/"  #: the audience of what it issues
 

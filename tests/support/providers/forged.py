@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.authority import Authority, b64
+from tests.support.providers.authority import Authority, b64
 
 Claims = dict[str, Any]
 #: A token from the claims of a good one.

@@ -10,10 +10,10 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
-from tests.fork_server import fork_server
 from tests.integration.dev_process import BATON, environment
-from tests.stack import AUDIENCE, Stack
-from tests.waiting import wait_until
+from tests.support.fork_server import fork_server
+from tests.support.stack import AUDIENCE, Stack
+from tests.support.waiting import wait_until
 
 
 def settings(stack: Stack, user: str = "ann") -> dict[str, str]:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.needs import needs
+from tests.support.needs import needs
 
 
 class GitServer:

@@ -1,6 +1,6 @@
 """A third party's OpenID provider on loopback: npm's `oidc-provider`, started by the test.
 
-Needs Node 18 or later, npm, and once a registry: see `tests/npm.py`.
+Needs Node 18 or later, npm, and once a registry: see `tests/support/npm.py`.
 """
 
 import json
@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from app.tokens.signing_key import SigningKey
-from tests.npm import digest, node, packages
-from tests.redis_process import free_port
+from tests.support.npm import digest, node, packages
+from tests.support.servers.redis_process import free_port
 
 SOURCES: Final = Path(__file__).with_name("oidc_provider")
 API: Final = "https://api.example.com/"

@@ -19,7 +19,15 @@ from app.tokens.minting.local import LocalMinter
 from app.tokens.minting.token_endpoint import TokenEndpoint
 from app.tokens.signing_key import SigningKey
 from app.tokens.verifier import Policy, TrustedIssuer, Verifier
-from tests.scripted_server import Answer, Heard, ScriptedServer, hangs, says, scripted, send
+from tests.support.servers.scripted_server import (
+    Answer,
+    Heard,
+    ScriptedServer,
+    hangs,
+    says,
+    scripted,
+    send,
+)
 
 CLIENT = "baton-api"
 SECRET = "s3cret & more = ünsafe"

@@ -17,8 +17,23 @@ from app.tokens.minting.token_endpoint import TokenEndpoint
 from app.tokens.minting.token_exchange import TokenExchange
 from app.tokens.signing_key import SigningKey
 from app.tokens.verifier import TrustedIssuer, Verifier
-from tests.minting_bench import AUDIENCE, CLIENT, REQUEST, SECRET, policy, read_body
-from tests.scripted_server import Answer, Heard, ScriptedServer, hangs, says, scripted, send
+from tests.support.providers.minting_bench import (
+    AUDIENCE,
+    CLIENT,
+    REQUEST,
+    SECRET,
+    policy,
+    read_body,
+)
+from tests.support.servers.scripted_server import (
+    Answer,
+    Heard,
+    ScriptedServer,
+    hangs,
+    says,
+    scripted,
+    send,
+)
 
 KEY = SigningKey.generate("ES256")
 ISSUER = "https://id.example.com/"

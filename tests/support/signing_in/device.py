@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.sign_in import transaction_of
+from tests.support.signing_in.code_flow import transaction_of
 
 
 def review(http: httpx.Client, user_code: str) -> httpx.Response:

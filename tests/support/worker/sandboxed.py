@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.needs import needs
+from tests.support.needs import needs
 from worker.sandbox import Command, Limits, Process, Sandbox, Workspace
 from worker.sandbox.choice import Name, choose
 

@@ -11,11 +11,11 @@ from typing import IO, Self
 import httpx
 
 from app.contract.sealing import Seal, new_key
-from tests.fork_server import Process, fork_server
 from tests.integration.dev_process import BATON
-from tests.redis_process import RedisProcess, free_port
-from tests.sign_in import user_token
-from tests.waiting import wait_until
+from tests.support.fork_server import Process, fork_server
+from tests.support.servers.redis_process import RedisProcess, free_port
+from tests.support.signing_in.code_flow import user_token
+from tests.support.waiting import wait_until
 
 AUDIENCE = "https://builds.example.com/"
 SCOPE = "openid profile email read:builds create:builds update:builds"

@@ -10,11 +10,11 @@ from typing import Final, Self
 
 import amqp.exceptions
 
-from tests.certificates import Certificate
-from tests.fork_server import Process, fork_server
-from tests.needs import missing, needs
-from tests.redis_process import free_port
-from tests.waiting import wait_until
+from tests.support.fork_server import Process, fork_server
+from tests.support.needs import missing, needs
+from tests.support.servers.certificates import Certificate
+from tests.support.servers.redis_process import free_port
+from tests.support.waiting import wait_until
 
 #: Debian's program on PATH insists on root or the user `rabbitmq`, and on their files; this is what
 #: it calls.
