@@ -29,10 +29,10 @@ from worker import doctor
 from worker.api_client import RunApi, connections
 from worker.celery_app import create_celery, quieten
 from worker.checkout import Checkout
-from worker.dependencies import Tools
-from worker.disk_quota import RoomLimits
+from worker.dependencies import Dependencies
+from worker.disk_quota import DiskLimits
 from worker.doctor import sandbox_of
-from worker.egress_proxy import Places
+from worker.egress_proxy import AddressPolicy
 from worker.errors import SandboxFailed
 from worker.sandbox.hidden import hide_this_process
 from worker.settings import WorkerSettings
@@ -52,7 +52,7 @@ def main() -> int:
         traces = Tracing.from_env("baton-worker", os.environ)
         shown = _log_to_stderr(settings)
         hide_this_process()
-        tools = _tools(settings, shown, traces)
+        dependencies = _dependencies(settings, shown, traces)
     except (SettingsError, SandboxFailed) as error:
         sys.stderr.write(f"baton worker: {error}\n")
         return 2
@@ -63,10 +63,10 @@ def main() -> int:
     app = create_celery(settings)
     # In each pool process, as threads do not live through a fork.
     worker_process_init.connect(lambda **_: traces.start(), weak=False)
-    worker_process_shutdown.connect(lambda **_: tools.sandbox.close(), weak=False)
+    worker_process_shutdown.connect(lambda **_: dependencies.sandbox.close(), weak=False)
     worker_process_shutdown.connect(lambda **_: traces.stop(_STOP_TRACES), weak=False)
-    worker_shutting_down.connect(lambda **_: tools.shutdown.begin(), weak=False)
-    register(app, tools, settings.seal)
+    worker_shutting_down.connect(lambda **_: dependencies.shutdown.begin(), weak=False)
+    register(app, dependencies, settings.seal)
     worker = app.Worker(
         hostname=f"baton@{settings.worker_name}",
         concurrency=settings.worker_concurrency,
@@ -77,7 +77,7 @@ def main() -> int:
         quiet=True,
     )
     logging.getLogger("worker").info(
-        "sandbox %s, %d builds at once", tools.sandbox.name, settings.worker_concurrency
+        "sandbox %s, %d builds at once", dependencies.sandbox.name, settings.worker_concurrency
     )
     # The pool looks for garbage before each fork.
     gc.freeze()
@@ -114,7 +114,7 @@ def _say(shown: LogFormat, name: str, words: str, *_: object) -> None:
         os.write(2, f"{shown.line(name, words)}\n".encode())
 
 
-def _tools(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Tools:
+def _dependencies(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Dependencies:
     proof_key = settings.proof_key
     # Made in each pool process when its first build begins.
     http = cache(partial(connections, settings.api_url))
@@ -122,18 +122,18 @@ def _tools(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Tools
     def connect(build_id: str, token: str) -> RunApi:
         return RunApi(http(), build_id=build_id, token=token, proof_key=proof_key)
 
-    return Tools(
+    return Dependencies(
         connect=connect,
         sandbox=sandbox_of(settings),
         checkout=Checkout(
             protocols=settings.git_protocols,
-            places=Places(settings.git_networks),
+            policy=AddressPolicy(settings.git_networks),
             ssh_key=settings.git_ssh_key,
             ssh_known_hosts=settings.git_ssh_known_hosts,
         ),
         worker_name=settings.worker_name,
         network=settings.sandbox_network,
-        room=RoomLimits(disk_bytes=settings.sandbox_disk, files=settings.sandbox_files),
+        disk=DiskLimits(disk_bytes=settings.sandbox_disk, files=settings.sandbox_files),
         shutdown=Shutdown(settings.shutdown_grace, partial(_say, shown, "worker.shutdown")),
         traces=traces,
     )

@@ -2,7 +2,7 @@
 
 A verdict is only what the API itself said: an answer of the contract's shape, or problem details
 with a code of ours. A 403, 404 or 502 of something in between, an HTML page, a redirect or silence
-is noise, and is tried again.
+is transient, and is tried again.
 """
 
 import logging
@@ -83,7 +83,7 @@ class LogIsFull(RunError):
         super().__init__(f"the log is full at byte {end}")
 
 
-class Noise(RunError):
+class TransientError(RunError):
     """No verdict. `retry_after` in seconds, where the answer named it."""
 
     def __init__(self, detail: str, retry_after: float = 0.0) -> None:
@@ -131,7 +131,7 @@ class RunApi:
     """One build's calls; may be used from several threads.
 
     Every call raises `LeaseLost` when the API says that the build is not this worker's any more.
-    A token that the API does not take is noise for the first `key_patience` seconds.
+    A token that the API does not take is transient for the first `key_patience` seconds.
     """
 
     def __init__(
@@ -172,7 +172,8 @@ class RunApi:
     def renew(self, wait: int = 0) -> tuple[Directive, int]:
         """A heartbeat, once; the API may hold it for `wait` seconds, until it has an order.
 
-        Returns what it said, and for how many seconds it would have waited. Raises `Noise`.
+        Returns what it said, and for how many seconds it would have waited. Raises
+        `TransientError`.
         """
         directive, headers = self._answered(
             "POST",
@@ -185,7 +186,7 @@ class RunApi:
         return directive, prefer.seconds(headers.get(prefer.PREFERENCE_APPLIED, ""))
 
     def tell(self, progress: Progress) -> Directive:
-        """The steps so far, once. Raises `Noise`."""
+        """The steps so far, once. Raises `TransientError`."""
         return self._once(
             "PUT",
             paths.BUILD,
@@ -195,7 +196,7 @@ class RunApi:
         )
 
     def append_log(self, offset: int, data: bytes) -> Appended:
-        """Send log bytes, once. Raises `SendFrom`, `LogIsFull`, `Noise`."""
+        """Send log bytes, once. Raises `SendFrom`, `LogIsFull`, `TransientError`."""
         return self._once(
             "PATCH",
             paths.LOG,
@@ -233,14 +234,14 @@ class RunApi:
         while True:
             try:
                 return self._once(method, path, model, content=content)
-            except Noise as error:
-                noise = error
+            except TransientError as error:
+                transient = error
             wait = min(
-                max(pause * random.uniform(0.7, 1.3), noise.retry_after),  # noqa: S311  jitter
+                max(pause * random.uniform(0.7, 1.3), transient.retry_after),  # noqa: S311  jitter
                 deadline - time.monotonic(),
             )
             if wait <= 0 or self._stopped.wait(wait):
-                raise ReportImpossible(f"no verdict from the API in time: {noise}")
+                raise ReportImpossible(f"no verdict from the API in time: {transient}")
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _once(
@@ -287,7 +288,7 @@ class RunApi:
             ) as answer:
                 body = _read(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Noise(f"{method} {path}: {type(error).__name__}") from None
+            raise TransientError(f"{method} {path}: {type(error).__name__}") from None
         try:
             said = verdict(answer, body, model)
         except InvalidToken as error:
@@ -298,41 +299,41 @@ class RunApi:
         self._distrusted_since = None
         return said, answer.headers
 
-    def _borne_with(self, error: InvalidToken) -> Noise:
-        """The same as noise, as long as keys may be changing. Raises `error` after that."""
+    def _borne_with(self, error: InvalidToken) -> TransientError:
+        """The same as transient, as long as keys may be changing. Raises `error` after that."""
         now = time.monotonic()
         self._distrusted_since = self._distrusted_since or now
         if now - self._distrusted_since > self._key_patience:
             raise error
-        return Noise(str(error))
+        return TransientError(str(error))
 
 
 def _read(answer: httpx.Response) -> bytes:
-    """The body. Raises `Noise` when it is larger, or takes longer, than any answer of ours."""
+    """The body. Raises `TransientError` when it is larger or slower than any answer of ours."""
     end = time.monotonic() + _WHOLE_ANSWER
     body = b""
     for piece in answer.iter_bytes():
         body += piece
         if len(body) > _MAX_ANSWER or time.monotonic() > end:
-            raise Noise(f"status {answer.status_code}, and a body without end")
+            raise TransientError(f"status {answer.status_code}, and a body without end")
     return body
 
 
 def verdict(answer: httpx.Response, body: bytes, model: type[M]) -> M:
-    """What an answer says. Raises `LeaseLost`, `SendFrom`, `LogIsFull`, or `Noise`."""
-    noise = Noise(f"status {answer.status_code}", _retry_after(answer))
+    """What an answer says. Raises `LeaseLost`, `SendFrom`, `LogIsFull`, or `TransientError`."""
+    transient = TransientError(f"status {answer.status_code}", _retry_after(answer))
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if answer.is_success and media_type == "application/json":
             return model.model_validate_json(body)
         if not answer.is_error or media_type != MEDIA_TYPE:
-            raise noise
+            raise transient
         problem = Problem.model_validate_json(body)
     except ValidationError:
-        raise noise from None
+        raise transient from None
     code = problem.code
     if code is None or code in _PASSING or problem.status != answer.status_code:
-        raise noise
+        raise transient
     if code in {Code.INVALID_TOKEN, Code.INVALID_PROOF}:
         raise InvalidToken(code)
     if code in _LOST:

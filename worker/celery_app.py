@@ -2,7 +2,7 @@
 
 The store is the truth and a message only a hint: messages are acknowledged early, so that none is
 ever redelivered while its build runs, and none is held back by a worker that is busy. What a dead
-worker takes with it is found by the API's watch.
+worker takes with it is found by the API's reaper.
 """
 
 import logging

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from app.contract.spec import Source
-from worker.egress_proxy import Gate, Places
+from worker.egress_proxy import AddressPolicy, EgressProxy
 from worker.errors import CheckoutFailed
 from worker.sandbox import Command, Workspace
 
@@ -85,12 +85,12 @@ class Checkout:
         self,
         *,
         protocols: Sequence[str],
-        places: Places,
+        policy: AddressPolicy,
         ssh_key: Path | None = None,
         ssh_known_hosts: Path | None = None,
     ) -> None:
         self._protocols = protocols
-        self._places = places
+        self._policy = policy
         self._ssh_key = ssh_key
         self._ssh_known_hosts = ssh_known_hosts
 
@@ -103,9 +103,9 @@ class Checkout:
         own. Raises `CheckoutFailed`.
         """
         self._check_protocol(source)
-        gate = Gate(self._places, ssh=_ssh_server(source))
-        with closing(gate):
-            ports = gate.ports if isolates else gate.listen_here()
+        proxy = EgressProxy(self._policy, ssh=_ssh_server(source))
+        with closing(proxy):
+            ports = proxy.ports if isolates else proxy.listen_here()
             env = self._environment(source, workspace, path)
             command = Command(
                 argv=("/bin/sh", "-e"),
@@ -113,12 +113,12 @@ class Checkout:
                 env=env | self._way(source, workspace, ports),
                 cwd=workspace.source,
                 network=not isolates,
-                gate=gate if isolates else None,
+                proxy=proxy if isolates else None,
                 readable=self._readable(source),
             )
             status, tail = execute(command)
         if status != 0:
-            raise CheckoutFailed(gate.refused or _reason(tail, status))
+            raise CheckoutFailed(proxy.refused or _reason(tail, status))
         found = _COMMIT.search(tail)
         if not found:
             raise CheckoutFailed("git did not say which commit it checked out")
@@ -142,7 +142,7 @@ class Checkout:
         return paths
 
     def _way(self, source: Source, workspace: Workspace, ports: Sequence[int]) -> dict[str, str]:
-        """What leads git and ssh through the gate."""
+        """What leads git and ssh through the proxy."""
         ssh = ["ssh", "-F", str(workspace.home / ".baton-ssh"), "-o", "BatchMode=yes"]
         ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "CheckHostIP=no"]
         if self._ssh_key:

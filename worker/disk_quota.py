@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from worker.errors import OutOfRoom
+from worker.errors import QuotaExceeded
 
 #: Seconds between two looks at least; and looking takes a tenth of the time at most.
 _PAUSE: Final = 1.0
@@ -17,33 +17,33 @@ _BLOCK: Final = 512  #: bytes, of `st_blocks` (stat(2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RoomLimits:
+class DiskLimits:
     disk_bytes: int
     files: int
 
 
-class Room:
+class DiskQuota:
     """Looks at one workspace as often as it may, when asked."""
 
-    def __init__(self, root: Path, limits: RoomLimits) -> None:
+    def __init__(self, root: Path, limits: DiskLimits) -> None:
         self._root = root
         self._limits = limits
         self._next = 0.0
 
     def check(self) -> None:
-        """Raises `OutOfRoom` when the workspace was found to be over a limit."""
+        """Raises `QuotaExceeded` when the workspace was found to be over a limit."""
         begun = time.monotonic()
         if begun < self._next:
             return
         used, files = measure(self._root, self._limits)
         self._next = begun + max(_PAUSE, _SHARE * (time.monotonic() - begun))
         if used > self._limits.disk_bytes:
-            raise OutOfRoom(f"more than {self._limits.disk_bytes} bytes on disk")
+            raise QuotaExceeded(f"more than {self._limits.disk_bytes} bytes on disk")
         if files > self._limits.files:
-            raise OutOfRoom(f"more than {self._limits.files} files")
+            raise QuotaExceeded(f"more than {self._limits.files} files")
 
 
-def measure(root: Path, limits: RoomLimits) -> tuple[int, int]:
+def measure(root: Path, limits: DiskLimits) -> tuple[int, int]:
     """Bytes on disk and entries below `root`, counted until one is over its limit.
 
     Links are not followed, and a file with several names counts once. What changes or cannot be

@@ -71,7 +71,7 @@ def _guarded(
     """One check that fails unforeseen does not stop the others."""
     try:
         yield from check(settings)
-    except Exception as error:  # noqa: BLE001  a door
+    except Exception as error:  # noqa: BLE001  error boundary
         name = check.__name__.strip("_").replace("_", " ")
         yield Finding.wrong(name, f"the check itself failed ({type(error).__name__})")
 

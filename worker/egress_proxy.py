@@ -5,7 +5,7 @@ to the very address that it looked at, so that neither a redirect, nor a submodu
 changes its mind (DNS rebinding) leads to this machine, to its neighbours, or to a cloud's metadata.
 ssh, which speaks no SOCKS, is led to its one host by a second port.
 
-In the `bubblewrap` sandbox the gate's ports stand in the checkout's own, otherwise empty network.
+In the `bubblewrap` sandbox the proxy's ports stand in the checkout's own, otherwise empty network.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: Where the gate's ports are in a network that has nothing else.
+#: Where the proxy's ports are in a network that has nothing else.
 SOCKS_PORT: Final = 1080
 SSH_PORT: Final = 1022
 
@@ -42,7 +42,7 @@ class NotAllowed(Exception):
     """A source is where sources may not be."""
 
 
-class Places:
+class AddressPolicy:
     """Where sources may be: on the public Internet, and in the networks named."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
@@ -82,12 +82,12 @@ def _meant(address: Address) -> Address:
     return wrapped or address
 
 
-class Gate:
+class EgressProxy:
     """Stands while a checkout runs; `close` ends whatever goes through it."""
 
-    def __init__(self, places: Places, *, ssh: tuple[str, int] | None) -> None:
+    def __init__(self, policy: AddressPolicy, *, ssh: tuple[str, int] | None) -> None:
         """`ssh` is the host and port that the second port leads to."""
-        self._places = places
+        self._policy = policy
         self._ssh = ssh
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -111,7 +111,7 @@ class Gate:
         return tuple(each.getsockname()[1] for each in listeners)
 
     def adopt(self, listeners: Sequence[socket.socket]) -> None:
-        """Take sockets that listen, one for each of `ports`; they are the gate's from now on."""
+        """Take sockets that listen, one for each of `ports`; they are the proxy's from now on."""
         for listener, serve in zip(listeners, (self._socks, self._direct), strict=False):
             self._keep(listener)
             threading.Thread(target=here(self._accept), args=(listener, serve), daemon=True).start()
@@ -208,12 +208,12 @@ class Gate:
     def _connect(self, host: str, port: int) -> socket.socket:
         """Raises `OSError` and `NotAllowed`."""
         try:
-            places = self._places.addresses(host, port)
+            addresses = self._policy.addresses(host, port)
         except NotAllowed as error:
             self._refused = str(error)
             raise
         last: OSError = OSError(f"{host} has no address")
-        for family, address in places:
+        for family, address in addresses:
             server = socket.socket(family, socket.SOCK_STREAM)
             try:
                 server.settimeout(_CONNECT)

@@ -5,7 +5,7 @@ RunError
 │   ├── StepFailed
 │   ├── TimedOut
 │   ├── Cancelled
-│   ├── OutOfRoom
+│   ├── QuotaExceeded
 │   └── CheckoutFailed
 ├── SandboxFailed       ours: the sandbox could not be started
 ├── ShuttingDown        the worker has to stop: the build is handed back
@@ -49,7 +49,7 @@ class Cancelled(BuildEnded):
     """Somebody cancelled the build."""
 
 
-class OutOfRoom(BuildEnded):
+class QuotaExceeded(BuildEnded):
     """The build put more on the worker's disk than it may."""
 
 
@@ -83,7 +83,7 @@ def outcome(error: BuildEnded | SandboxFailed) -> tuple[Status, Reason]:
 
 _OUTCOMES: Final[Mapping[type[RunError], tuple[Status, Reason]]] = {
     StepFailed: (Status.FAILED, Reason.STEP_FAILED),
-    OutOfRoom: (Status.FAILED, Reason.DISK_LIMIT),
+    QuotaExceeded: (Status.FAILED, Reason.DISK_LIMIT),
     Cancelled: (Status.CANCELLED, Reason.CANCELLED),
     CheckoutFailed: (Status.ERRORED, Reason.CHECKOUT_FAILED),
     SandboxFailed: (Status.ERRORED, Reason.SANDBOX_FAILED),

@@ -10,7 +10,7 @@ from typing import Final
 
 from app.contract.runs import HEARTBEATS, Directive, Progress
 from app.observability.log_context import here
-from worker.api_client import Noise, RunApi
+from worker.api_client import RunApi, TransientError
 from worker.errors import LeaseLost
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _FIRST_LINGER: Final = 0.05
 _PAUSE: Final = 1.0
 
 
-class Orders:
+class RunSignals:
     """What was heard from the API, for the thread that runs the build."""
 
     def __init__(self) -> None:
@@ -45,22 +45,22 @@ class Orders:
 
 
 class Heartbeat:
-    """Renews the lease, hears orders, and tells the steps when they have changed.
+    """Renews the lease, hears what the API wants, and tells the steps when they have changed.
 
     The API holds heartbeats while it has nothing to say, so the steps go from a thread of their
-    own. Noise never ends a build: both go on trying, and the API decides who holds it.
+    own. No `TransientError` ends a build: both go on trying, and the API decides who holds it.
     """
 
     def __init__(
         self,
         *,
         api: RunApi,
-        orders: Orders,
+        signals: RunSignals,
         lease_seconds: float,
         progress: Callable[[], Progress],
     ) -> None:
         self._api = api
-        self._orders = orders
+        self._signals = signals
         self._interval = lease_seconds / HEARTBEATS
         self._progress = progress
         self._stopped = threading.Event()
@@ -85,17 +85,17 @@ class Heartbeat:
     def _keep_calling(self, call: Callable[[], float]) -> None:
         """`call` returns how many seconds to wait before the next one."""
         pause = _FIRST_LINGER
-        while not (self._stopped.wait(pause) or self._orders.lost):
+        while not (self._stopped.wait(pause) or self._signals.lost):
             try:
                 pause = call()
-            except Noise as noise:
+            except TransientError as transient:
                 if not self._stopped.is_set():
-                    log.warning("the heartbeat waits: %s", noise)
-                pause = min(self._interval, max(_PAUSE, noise.retry_after))
+                    log.warning("the heartbeat waits: %s", transient)
+                pause = min(self._interval, max(_PAUSE, transient.retry_after))
             except LeaseLost as error:
-                self._orders.lose(error)
+                self._signals.lose(error)
             except Exception:
-                # A door: a surprise here must not end in a build that runs without its lease.
+                # Error boundary: a surprise must not end in a build that runs without its lease.
                 log.exception("a heartbeat failed")
                 pause = min(self._interval, _PAUSE)
 
@@ -103,8 +103,8 @@ class Heartbeat:
         pace = self._interval * random.uniform(0.8, 1.0)  # noqa: S311  jitter
         begun = time.monotonic()
         # There is no order after the order to end.
-        directive, held = self._api.renew(0 if self._orders.cancel else round(pace))
-        self._orders.heard(directive)
+        directive, held = self._api.renew(0 if self._signals.cancel else round(pace))
+        self._signals.heard(directive)
         elapsed = time.monotonic() - begun
         if not held or directive.cancel:
             return max(0.0, pace - elapsed)
@@ -118,7 +118,7 @@ class Heartbeat:
             return 0.0
         self._changed.clear()
         try:
-            self._orders.heard(self._api.tell(self._progress()))
+            self._signals.heard(self._api.tell(self._progress()))
         except Exception:
             self._changed.set()
             raise

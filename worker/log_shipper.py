@@ -15,7 +15,7 @@ from typing import IO, Final
 from app.contract.runs import MAX_LOG_CHUNK, MAX_LOG_TAIL, Directive
 from app.observability.log_context import here
 from app.observability.tracing import OFF, Tracing
-from worker.api_client import LogIsFull, Noise, RunApi, SendFrom
+from worker.api_client import LogIsFull, RunApi, SendFrom, TransientError
 from worker.errors import LeaseLost, ReportImpossible
 
 log = logging.getLogger(__name__)
@@ -224,16 +224,16 @@ class LogShipper:
             try:
                 self._send_more()
                 pause = least
-            except Noise as noise:
-                log.warning("the log waits: %s", noise)
+            except TransientError as transient:
+                log.warning("the log waits: %s", transient)
                 self._failures += 1
-                self._pause(max(pause, noise.retry_after))
+                self._pause(max(pause, transient.retry_after))
                 pause = min(2 * pause, most)
             except LeaseLost as error:
                 self._lost(error)
                 self._give_up()
             except Exception:
-                # A door: without this thread, the end of the build would wait for it in vain.
+                # Error boundary: without this thread, the build would wait for its end in vain.
                 log.exception("the log cannot be sent")
                 self._give_up()
 
@@ -267,7 +267,7 @@ class LogShipper:
             )
         except SendFrom as error:
             if error.end == self._offset + sent:
-                raise Noise("the API asked for what it refused") from None
+                raise TransientError("the API asked for what it refused") from None
             self.rewind(error.end)
         except LogIsFull as error:
             self.end_at(error.end)
@@ -276,7 +276,7 @@ class LogShipper:
             self._heard(answer)
             self._moved(answer.end)
             if self._sent <= sent:
-                raise Noise("the API took nothing")
+                raise TransientError("the API took nothing")
 
     def _position(self, end: int) -> int:
         """`end` of the build's log as a place in the spool. Raises `LeaseLost` outside of it: the

@@ -26,14 +26,14 @@ from app.observability.log_context import bind
 from app.observability.tracing import Kind
 from worker.api_client import LogIsFull, RunApi, SendFrom
 from worker.checkout import without_credentials
-from worker.dependencies import Tools
-from worker.disk_quota import Room
+from worker.dependencies import Dependencies
+from worker.disk_quota import DiskQuota
 from worker.environment import PATH, environment
 from worker.errors import (
     BuildEnded,
     Cancelled,
     LeaseLost,
-    OutOfRoom,
+    QuotaExceeded,
     ReportImpossible,
     SandboxFailed,
     ShuttingDown,
@@ -41,7 +41,7 @@ from worker.errors import (
     TimedOut,
     outcome,
 )
-from worker.heartbeat import Heartbeat, Orders
+from worker.heartbeat import Heartbeat, RunSignals
 from worker.log_shipper import LogShipper, LogSpool, OutputPump
 from worker.sandbox import Command, Process, Workspace
 from worker.shutdown import Shutdown
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 _CLAIM_WINDOW: Final = 600.0
 #: Seconds between looks at whether the worker has to stop meanwhile.
 _CLAIM_SLICE: Final = 10.0
-#: Seconds between looks at the API's orders while a command runs.
+#: Seconds between looks at what the API wants while a command runs.
 _LOOK: Final = 0.1
 #: Seconds in which a build is tried to be handed back at a shutdown.
 _HAND_BACK: Final = 10.0
@@ -67,26 +67,26 @@ _LOG_CUT: Final = "the end of the log could not be delivered"
 
 
 def run_build(
-    tools: Tools, build_id: str, token: str, trace: Mapping[str, str] | None = None
+    dependencies: Dependencies, build_id: str, token: str, trace: Mapping[str, str] | None = None
 ) -> None:
-    """Claim, build, report. What goes wrong is on the build's record, or is the watch's to find.
+    """Claim, build, report. What goes wrong is on the build's record, or is the reaper's to find.
 
     `trace` has the headers by which the API's trace goes on here.
     """
-    worker = f"{tools.worker_name}:{os.getpid()}"
+    worker = f"{dependencies.worker_name}:{os.getpid()}"
     attributes = {tracing.BUILD: build_id, "baton.worker": worker}
     with (
-        tools.traces.span(
+        dependencies.traces.span(
             "run_build", kind=Kind.CONSUMER, parent=trace, attributes=attributes
         ) as span,
         # Before the claim: a worker whose disk is full must not take builds.
         tempfile.TemporaryFile() as spool,
-        closing(tools.connect(build_id, token)) as api,
+        closing(dependencies.connect(build_id, token)) as api,
     ):
         request = ClaimRequest(nonce=secrets.token_urlsafe(24), worker=worker)
         try:
-            with tools.traces.span("claim", kind=Kind.CLIENT):
-                claim = _claim(api, request, tools.shutdown)
+            with dependencies.traces.span("claim", kind=Kind.CLIENT):
+                claim = _claim(api, request, dependencies.shutdown)
         except LeaseLost as error:
             log.info("not ours to run: %s", error)
             return
@@ -97,7 +97,7 @@ def run_build(
         bind(attempt=claim.attempt)
         span.set_attribute(tracing.ATTEMPT, claim.attempt)
         log.info("claimed, attempt %d", claim.attempt)
-        with closing(Run(tools, api, claim, spool)) as run:
+        with closing(Run(dependencies, api, claim, spool)) as run:
             run.to_the_end()
 
 
@@ -115,29 +115,31 @@ def _claim(api: RunApi, request: ClaimRequest, shutdown: Shutdown) -> Claim:
 class Run:
     """A claimed build on this worker."""
 
-    def __init__(self, tools: Tools, api: RunApi, claim: Claim, spool: IO[bytes]) -> None:
-        self._tools = tools
-        self._traces = tools.traces
+    def __init__(
+        self, dependencies: Dependencies, api: RunApi, claim: Claim, spool: IO[bytes]
+    ) -> None:
+        self._dependencies = dependencies
+        self._traces = dependencies.traces
         self._api = api
         self._claim = claim
         self._deadline = time.monotonic() + claim.timeout
         self._commit: str | None = None
         self._steps = [StepReport(name=step.name) for step in claim.spec.steps]
-        self._orders = Orders()
+        self._signals = RunSignals()
         if claim.cancel:
-            self._orders.heard(Directive(cancel=True, lease_seconds=claim.lease_seconds))
+            self._signals.heard(Directive(cancel=True, lease_seconds=claim.lease_seconds))
         self._spool = LogSpool(spool, claim.log_limit)
         self._shipper = LogShipper(
             spool=self._spool,
             api=api,
             offset=claim.log_offset,
-            heard=self._orders.heard,
-            lost=self._orders.lose,
-            traces=tools.traces,
+            heard=self._signals.heard,
+            lost=self._signals.lose,
+            traces=dependencies.traces,
         )
         self._heartbeat = Heartbeat(
             api=api,
-            orders=self._orders,
+            signals=self._signals,
             lease_seconds=claim.lease_seconds,
             progress=self._progress,
         )
@@ -181,7 +183,7 @@ class Run:
             self._note(str(error))
             return (*outcome(error), str(error))
         except Exception as error:
-            # A door: whatever it is, the build ends, and its user hears that it was not theirs.
+            # Error boundary: the build ends, and its user hears that it was not their fault.
             log.exception("the worker failed")
             tracing.record(error)
             return Status.ERRORED, Reason.WORKER_FAILED, "the worker met an error of its own"
@@ -194,12 +196,12 @@ class Run:
                 shown = without_credentials(claim.spec.source.git)
                 self._say(f"==> checkout {shown}")
                 with self._traces.span("checkout"):
-                    self._commit = self._tools.checkout.run(
+                    self._commit = self._dependencies.checkout.run(
                         claim.spec.source,
                         workspace,
                         PATH,
                         lambda c: self._execute(c, workspace),
-                        isolates=self._tools.sandbox.isolates,
+                        isolates=self._dependencies.sandbox.isolates,
                     )
                 self._heartbeat.tell()
             for index, step in enumerate(claim.spec.steps):
@@ -208,12 +210,12 @@ class Run:
 
     @contextmanager
     def _workspace(self, name: str) -> Iterator[Workspace]:
-        workspace = self._tools.sandbox.workspace(name)
+        workspace = self._dependencies.sandbox.workspace(name)
         try:
             yield workspace
         finally:
             try:
-                self._tools.sandbox.remove(workspace)
+                self._dependencies.sandbox.remove(workspace)
             except SandboxFailed as error:
                 # How the build ended does not change with what it left on this machine's disk.
                 log.error("a workspace is left over: %s", error)  # noqa: TRY400  no traceback
@@ -234,14 +236,14 @@ class Run:
                 script=step.run,
                 env=environment(claim, step, workspace, self._commit),
                 cwd=workspace.source,
-                network=self._tools.network,
+                network=self._dependencies.network,
             )
             exit_code, _ = self._execute(command, workspace, step)
             status = StepStatus.SUCCEEDED if exit_code == 0 else StepStatus.FAILED
         except TimedOut:
             status = StepStatus.TIMED_OUT
             raise
-        except (OutOfRoom, SandboxFailed):
+        except (QuotaExceeded, SandboxFailed):
             status = StepStatus.FAILED
             raise
         finally:
@@ -261,15 +263,15 @@ class Run:
         started = time.monotonic()
         # A command that ends before the first look would never be measured.
         self._check_time(started, step)
-        process = self._tools.sandbox.start(command, workspace)
+        process = self._dependencies.sandbox.start(command, workspace)
         pump = OutputPump(process.output, self._spool)
-        room = Room(workspace.root, self._tools.room)
+        quota = DiskQuota(workspace.root, self._dependencies.disk)
         try:
             while (status := process.wait(_LOOK)) is None:
                 self._check_orders()
                 self._check_time(started, step)
-                room.check()
-        except (Cancelled, TimedOut, OutOfRoom, ShuttingDown):
+                quota.check()
+        except (Cancelled, TimedOut, QuotaExceeded, ShuttingDown):
             self._end_politely(process)
             raise
         finally:
@@ -280,11 +282,11 @@ class Run:
         return status, pump.tail
 
     def _check_orders(self) -> None:
-        if self._orders.lost:
-            raise self._orders.lost
-        if self._orders.cancel:
+        if self._signals.lost:
+            raise self._signals.lost
+        if self._signals.cancel:
             raise Cancelled("the build was cancelled")
-        if self._tools.shutdown.due:
+        if self._dependencies.shutdown.due:
             raise ShuttingDown
 
     def _check_time(self, started: float, step: Step | None) -> None:
@@ -300,7 +302,7 @@ class Run:
         end = time.monotonic() + self._claim.kill_grace
         try:
             while process.wait(_LOOK) is None and time.monotonic() < end:
-                if self._orders.lost:
+                if self._signals.lost:
                     return
         except SandboxFailed as error:  # why it was ended says more than how
             log.warning("while a command was ended: %s", error)
@@ -386,8 +388,8 @@ class Run:
                 return self._shipper.hold(deadline), True
             self._shipper.flush(deadline)
         except ReportImpossible as error:
-            if self._orders.lost:
-                raise self._orders.lost from None
+            if self._signals.lost:
+                raise self._signals.lost from None
             log.warning("%s: the result goes without its end", error)
             return b"", False
         return b"", True

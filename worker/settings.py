@@ -20,7 +20,7 @@ from app.contract.dpop import ProofKey
 from app.contract.queue import broker_of
 from app.contract.sealing import Seal
 from app.errors import SettingsError
-from worker.egress_proxy import Places
+from worker.egress_proxy import AddressPolicy
 
 _PROTOCOLS: Final = {"https", "ssh", "http", "file"}
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
@@ -149,7 +149,7 @@ class WorkerSettings(FromEnvironment):
                 f"from {', '.join(sorted(_PROTOCOLS))}"
             )
         try:
-            Places(self.git_networks)
+            AddressPolicy(self.git_networks)
         except ValueError as error:
             raise SettingsError(f"BATON_GIT_NETWORKS: {error}") from None
         for name in ("git_ssh_key", "git_ssh_known_hosts"):

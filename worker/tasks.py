@@ -13,7 +13,7 @@ from app.contract import queue as wire
 from app.contract.sealing import Seal, Unsealable
 from app.observability import tracing
 from app.observability.log_context import begin
-from worker.dependencies import Tools
+from worker.dependencies import Dependencies
 from worker.request import BuildRequest
 from worker.runner import run_build
 
@@ -28,8 +28,8 @@ _LONGEST_TOKEN: Final = 16 * 1024  #: characters; header lines end there in most
 _FLUSH: Final = 0.2
 
 
-def register(app: Celery, tools: Tools, seal: Seal | None) -> None:
-    """Teach `app` the task that runs a build with `tools`; `seal` opens the tokens of messages."""
+def register(app: Celery, dependencies: Dependencies, seal: Seal | None) -> None:
+    """Register the task that runs a build with `dependencies`; `seal` opens messages' tokens."""
     # Around all that Celery says of the task in the process that runs it.
     task_prerun.connect(_begun, weak=False)
     task_postrun.connect(_ended, weak=False)
@@ -62,14 +62,14 @@ def register(app: Celery, tools: Tools, seal: Seal | None) -> None:
             log.error("a message without a token; dropped")
             return
         try:
-            run_build(tools, build_id, token, tracing.carried(headers))
+            run_build(dependencies, build_id, token, tracing.carried(headers))
         except Exception:
-            # A door: Celery would log the exception with the message's arguments.
+            # Error boundary: Celery would log the exception with the message's arguments.
             log.exception("the run failed; the API will find that out by its lease")
         finally:
             _collect_garbage()
             # A worker that is killed later takes little of this build's trace with it.
-            tools.traces.flush(_FLUSH)
+            dependencies.traces.flush(_FLUSH)
 
 
 def _collect_garbage() -> None:

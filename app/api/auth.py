@@ -15,14 +15,14 @@ from app.tokens.errors import KeysUnavailable, TokenError
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.verifier import Verifier
 
-#: Where a request keeps the token that its guard has read.
+#: Where a request keeps the token that its auth has read.
 _TOKEN: Final = "baton.token"  # noqa: S105
 
 #: RFC 9110 §11.1: schemes are compared without case.
 _SCHEMES: Final = {"bearer": "Bearer", dpop.SCHEME.lower(): dpop.SCHEME}
 
 
-class Guard:
+class Authenticator:
     def __init__(
         self,
         verifier: Verifier,
@@ -71,7 +71,7 @@ class Guard:
     async def _count(self, request: Request, error: Exception) -> None:
         """Count a request without a valid token, and refuse it instead when there are too many."""
         if not isinstance(error, KeysUnavailable):  # then nobody knows
-            await self._limits.stranger(request)
+            await self._limits.anonymous(request)
 
     def _presented(self, request: Request) -> tuple[str, Proof | None]:
         """The token, and its sender's proof of holding a key."""
@@ -87,7 +87,7 @@ class Guard:
 
 
 def token_of(request: Request) -> str:
-    """The access token of a request that a guard let in."""
+    """The access token of a request that a auth let in."""
     token: str = request.scope[_TOKEN]
     return token
 

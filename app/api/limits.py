@@ -42,11 +42,11 @@ _PATIENCE: Final = 1.0
 _PAUSE: Final = 2.0
 
 #: Where a request keeps what its answer will say.
-_STANDING: Final = "baton.standing"
+_QUOTA_STATUS: Final = "baton.status"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QuotaStatus:
     """Where somebody stands after a request; `reset` is in seconds from now."""
 
     allowed: bool
@@ -86,7 +86,7 @@ class Quota:
         self._shares: OrderedDict[str, _Share] = OrderedDict()
         self._away_until = -math.inf
 
-    async def take(self, key: str) -> Standing | None:
+    async def take(self, key: str) -> QuotaStatus | None:
         """Take one. None when that cannot be counted; then it is allowed."""
         share = self._share(key)
         if not share.left and share.undrawn:
@@ -106,11 +106,11 @@ class Quota:
         self._shares.move_to_end(key)
         return share
 
-    def _spent(self, share: _Share) -> Standing:
+    def _spent(self, share: _Share) -> QuotaStatus:
         allowed = share.left > 0
         share.left -= allowed
         reset = math.ceil((share.window + 1) * self.seconds - self._clock())
-        return Standing(allowed, share.left + share.undrawn, max(1, reset))
+        return QuotaStatus(allowed, share.left + share.undrawn, max(1, reset))
 
     async def _draw(self, key: str, share: _Share) -> bool:
         """One round trip. False when the store is away."""
@@ -140,31 +140,31 @@ class Limits:
         """Count a request with a valid token of this user. Raises `ApiError`."""
         if self._users is None:
             return
-        standing = await self._users.take(user_id)
-        if standing is None:
+        status = await self._users.take(user_id)
+        if status is None:
             return
-        if not standing.allowed:
-            raise _exceeded(self._users, standing, "you have", "BATON_RATE_PER_USER")
-        request.scope[_STANDING] = standing
+        if not status.allowed:
+            raise _exceeded(self._users, status, "you have", "BATON_RATE_PER_USER")
+        request.scope[_QUOTA_STATUS] = status
 
-    async def stranger(self, request: Request) -> None:
+    async def anonymous(self, request: Request) -> None:
         """Count a request without a valid token. Raises `ApiError`."""
         if self._addresses is None or request.client is None:  # None: a unix socket
             return
-        standing = await self._addresses.take(address(request.client.host))
-        if standing and not standing.allowed:
+        status = await self._addresses.take(address(request.client.host))
+        if status and not status.allowed:
             who = "your address has, without a valid token,"
-            raise _exceeded(self._addresses, standing, who, "BATON_RATE_PER_ADDRESS")
+            raise _exceeded(self._addresses, status, who, "BATON_RATE_PER_ADDRESS")
 
-    def tell(self, request: Request, response: Response) -> None:
+    def add_headers(self, request: Request, response: Response) -> None:
         """Say on an answer where its user stands."""
-        standing: Standing | None = request.scope.get(_STANDING)
-        if standing is None or self._users is None:
+        status: QuotaStatus | None = request.scope.get(_QUOTA_STATUS)
+        if status is None or self._users is None:
             return
         policy, quota = self._users.name, self._users
         headers = response.headers
         headers.append("RateLimit-Policy", f'"{policy}";q={quota.amount};w={quota.seconds}')
-        headers.append("RateLimit", f'"{policy}";r={standing.remaining};t={standing.reset}')
+        headers.append("RateLimit", f'"{policy}";r={status.remaining};t={status.reset}')
 
 
 def address(host: str) -> str:
@@ -180,13 +180,13 @@ def address(host: str) -> str:
     return str(ipaddress.ip_network((found.packed, 64), strict=False))
 
 
-def _exceeded(quota: Quota, standing: Standing, who: str, setting: str) -> ApiError:
+def _exceeded(quota: Quota, status: QuotaStatus, who: str, setting: str) -> ApiError:
     return quota_exceeded(
         Code.TOO_MANY,
         f"{who} made {quota.amount} requests in {quota.seconds} s, which is the limit here: try "
-        f"again in {standing.reset} s. {setting} is the setting",
+        f"again in {status.reset} s. {setting} is the setting",
         policy=quota.name,
         quota=quota.amount,
-        wait=standing.reset,
+        wait=status.reset,
         window=quota.seconds,
     )

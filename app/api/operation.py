@@ -1,4 +1,4 @@
-"""One call of the API: what the router, the guard and the OpenAPI document need to know of it."""
+"""One call of the API: what the router, the auth and the OpenAPI document need to know of it."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from app.api.middleware.request_context import ROUTE
 from app.api.problems import ApiError, as_api_error
-from app.api.state import Parts, parts
+from app.api.state import AppState, state
 from app.builds.model import Credential
 from app.contract.problems import Code
 from app.observability import tracing
@@ -57,7 +57,7 @@ def for_user(scope: str, endpoint: UserEndpoint) -> Endpoint:
     """Let in users whose token holds `scope`."""
 
     async def guarded(request: Request) -> Response:
-        return await endpoint(request, await parts(request).guard.user(request, scope))
+        return await endpoint(request, await state(request).auth.user(request, scope))
 
     return guarded
 
@@ -67,7 +67,7 @@ def for_worker(endpoint: WorkerEndpoint) -> Endpoint:
 
     async def guarded(request: Request) -> Response:
         build_id = request.path_params["build_id"]
-        return await endpoint(request, await parts(request).guard.worker(request, build_id))
+        return await endpoint(request, await state(request).auth.worker(request, build_id))
 
     return guarded
 
@@ -76,7 +76,7 @@ def for_anyone(endpoint: Endpoint) -> Endpoint:
     """Let in everyone, as often as their address may."""
 
     async def counted(request: Request) -> Response:
-        await parts(request).limits.stranger(request)
+        await state(request).limits.anonymous(request)
         return await endpoint(request)
 
     return counted
@@ -113,22 +113,22 @@ def _route(path: str, methods: dict[str, Endpoint]) -> Route:
 
 
 def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
-    """A door: every error becomes an answer here, the unforeseen ones too, and is counted."""
+    """Error boundary: every error, foreseen or not, becomes an answer here and is counted."""
     allowed = ", ".join(sorted(methods))
 
     async def not_allowed(request: Request) -> Response:
-        await parts(request).limits.stranger(request)
+        await state(request).limits.anonymous(request)
         detail = f"this path takes {allowed}"
         raise ApiError(Code.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
 
     async def counted(request: Request) -> Response:
-        begun, made = time.perf_counter(), parts(request)
-        response = await answer(request, made)
+        begun, known = time.perf_counter(), state(request)
+        response = await answer(request, known)
         seconds = time.perf_counter() - begun - request.scope.get(_UNHURRIED, 0.0)
-        made.metrics.answered(request.method, path, response.status_code, seconds)
+        known.metrics.answered(request.method, path, response.status_code, seconds)
         return response
 
-    async def answer(request: Request, made: Parts) -> Response:
+    async def answer(request: Request, known: AppState) -> Response:
         request.scope[ROUTE] = path
         try:
             response = await methods.get(request.method, not_allowed)(request)
@@ -140,8 +140,8 @@ def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
                 log.exception("%s %s failed", request.method, request.scope["path"])
                 tracing.record(error)
                 problem = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
-            response = made.problems.response(problem, request)
-        made.limits.tell(request, response)
+            response = known.problems.response(problem, request)
+        known.limits.add_headers(request, response)
         return response
 
     return counted

@@ -7,7 +7,7 @@ import random
 from functools import lru_cache
 from typing import Any, Final
 
-from app.builds.streams import Change, LogPiece, Position, Sign
+from app.builds.streams import Change, LogPiece, Position, StreamSignal
 
 _Utf8: Final = codecs.getincrementaldecoder("utf-8")
 
@@ -22,10 +22,10 @@ HEADERS: Final = {
 _RETRY: Final = (500, 3000)
 
 _SIGNS: Final = {
-    Sign.QUIET: b": heartbeat\n\n",
-    Sign.COMPLETE: b"event: end\ndata: {}\n\n",
-    Sign.GONE: b'event: end\ndata: {"reason": "deleted"}\n\n',
-    Sign.EXPIRED: b"event: expired\ndata: "
+    StreamSignal.QUIET: b": heartbeat\n\n",
+    StreamSignal.COMPLETE: b"event: end\ndata: {}\n\n",
+    StreamSignal.GONE: b'event: end\ndata: {"reason": "deleted"}\n\n',
+    StreamSignal.EXPIRED: b"event: expired\ndata: "
     b'{"detail": "the access token has expired: open the stream again with a new one"}\n\n',
 }
 
@@ -37,7 +37,7 @@ def opening(event_id: str) -> bytes:
     return f"retry: {retry}\nid: {event_id}\n\n".encode()
 
 
-def sign(sign: Sign) -> bytes:
+def sign(sign: StreamSignal) -> bytes:
     return _SIGNS[sign]
 
 
@@ -46,9 +46,9 @@ def change(change: Change, event_id: str) -> bytes:
     return f"id: {event_id}\nevent: build\ndata: {change.build.model_dump_json()}\n\n".encode()
 
 
-def builds(news: Change | Sign) -> bytes:
+def builds(news: Change | StreamSignal) -> bytes:
     """What one who follows all builds of a user gets."""
-    return sign(news) if isinstance(news, Sign) else change(news, str(news.version))
+    return sign(news) if isinstance(news, StreamSignal) else change(news, str(news.version))
 
 
 class BuildEvents:
@@ -63,7 +63,7 @@ class BuildEvents:
         """Where a client that comes back goes on."""
         return f"{self._version}-{self._text.offset}"
 
-    def of(self, news: Change | LogPiece | Sign) -> bytes:
+    def of(self, news: Change | LogPiece | StreamSignal) -> bytes:
         if isinstance(news, LogPiece):
             return self._text.of(news, self._version)
         if isinstance(news, Change):

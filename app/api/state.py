@@ -6,29 +6,29 @@ from typing import Any
 
 from starlette.requests import Request
 
-from app.api.auth import Guard
+from app.api.auth import Authenticator
 from app.api.limits import Limits
 from app.api.metrics.metrics import Metrics
 from app.api.problems import Problems
-from app.api.stream_limit import Streams
-from app.builds.held_heartbeats import Orders
+from app.api.stream_limit import StreamLimit
+from app.builds.held_heartbeats import HeldHeartbeats
 from app.builds.queue_position import Waiting
 from app.builds.service import BuildService, Keep
-from app.builds.streams import Feeds
+from app.builds.streams import BuildStreams
 
 #: A readiness check: returns when all is well, raises otherwise.
 Check = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
+class AppState:
     service: BuildService
-    feeds: Feeds
-    orders: Orders
+    streams: BuildStreams
+    held_heartbeats: HeldHeartbeats
     waiting: Waiting
-    guard: Guard
+    auth: Authenticator
     limits: Limits
-    streams: Streams
+    stream_limit: StreamLimit
     metrics: Metrics
     #: From a user's token to what gets a build's tokens for it; None where tokens are minted.
     exchange: Callable[[str], Keep] | None
@@ -41,6 +41,6 @@ class Parts:
     openid_configuration: str  #: URL of the issuer's discovery document
 
 
-def parts(request: Request) -> Parts:
-    found: Parts = request.app.state.parts
+def state(request: Request) -> AppState:
+    found: AppState = request.app.state.baton
     return found

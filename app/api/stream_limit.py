@@ -1,7 +1,8 @@
 """Answers that have no end of their own: how many of them one user may have open here.
 
-With a thousand readers of one log, everything between its feed and a connection is done a thousand
-times for each piece: no generator stands around another one, no task beside those that are needed.
+With a thousand readers of one log, everything between its stream and a connection is done a
+thousand times for each piece: no generator stands around another one, no task beside those that are
+needed.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ T = TypeVar("T")
 _WAIT = 10
 
 
-class Streams:
+class StreamLimit:
     """Those of this process; each replica allows as many."""
 
     def __init__(self, limit: int) -> None:

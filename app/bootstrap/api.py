@@ -18,35 +18,35 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.auth import Guard
+from app.api.auth import Authenticator
 from app.api.docs import openapi
 from app.api.docs.once import Once
 from app.api.endpoints import dashboard, docs
 from app.api.endpoints.health import CachedCheck
 from app.api.limits import Limits, Quota
 from app.api.metrics.metrics import Metrics
-from app.api.middleware.request_context import Door
+from app.api.middleware.request_context import RequestContext
 from app.api.middleware.security_headers import with_security_headers
 from app.api.operation import Operation, routes
 from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
-from app.api.state import Parts, parts
-from app.api.stream_limit import Streams
+from app.api.state import AppState, state
+from app.api.stream_limit import StreamLimit
 from app.api.traced import TracedQueue, traced_mint
 from app.bootstrap.tokens import OwnKeys, Tokens, make_tokens, mint_with, own_keys
 from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
-from app.builds.held_heartbeats import Orders
+from app.builds.held_heartbeats import HeldHeartbeats
 from app.builds.log_reader import LogReader
-from app.builds.pubsub import Changes
+from app.builds.pubsub import PubSub
 from app.builds.queue import BuildQueue, CeleryQueue
 from app.builds.queue_position import Waiting, WaitRules
-from app.builds.reaper import Watch, WatchRules
+from app.builds.reaper import Reaper, ReaperRules
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, KeptStore, WaitReader, connect
 from app.builds.store.count_reader import CountReader
 from app.builds.store.keys import RATES
-from app.builds.store.stream_reader import ChangeReader
-from app.builds.streams import Feeds
+from app.builds.store.stream_source import StreamSource
+from app.builds.streams import BuildStreams
 from app.config.lifetime import DISPATCH_MARGIN, redelivery_after
 from app.config.rates import parse_rate
 from app.config.settings import Settings
@@ -77,7 +77,7 @@ _STOP_TRACES: Final = 2.0
 def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
     """The API. Raises `SettingsError` when a file that the settings name cannot be used.
 
-    Connections are opened, and dispatch and watch run, while its lifespan lasts."""
+    Connections are opened, and dispatch and reaper run, while its lifespan lasts."""
     keys = own_keys(settings)
     problems = Problems(metadata_url=_metadata_url(settings.api_url))
 
@@ -103,18 +103,20 @@ def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
 
 def _with_door(app: Starlette, traces: Tracing) -> Starlette:
     """Outside of all else, so that whatever is logged meanwhile names the request's build."""
-    app.middleware_stack = Door(app.middleware_stack or app.build_middleware_stack(), traces)
+    app.middleware_stack = RequestContext(
+        app.middleware_stack or app.build_middleware_stack(), traces
+    )
     return app
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
     error = ApiError(Code.NOT_FOUND, "there is nothing at this path")
     try:
-        await parts(request).limits.stranger(request)
+        await state(request).limits.anonymous(request)
     except ApiError as refusal:
         error = refusal
-    response = parts(request).problems.response(error, request)
-    parts(request).metrics.answered(request.method, "", response.status_code)
+    response = state(request).problems.response(error, request)
+    state(request).metrics.answered(request.method, "", response.status_code)
     return response
 
 
@@ -122,7 +124,7 @@ async def _unforeseen(request: Request, cause: Exception) -> Response:
     """What failed outside of every endpoint's door; it is raised again, and the server logs it."""
     tracing.record(cause)
     error = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
-    return parts(request).problems.response(error, request)
+    return state(request).problems.response(error, request)
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
@@ -199,20 +201,20 @@ async def _lifespan(
         mint = metrics.observed_mint(mint_with(tokens.minter))
         mint = traced_mint(mint, traces, provider=settings.minter)
         store = BuildStore(redis)
-        changes = Changes(news)
-        feeds = Feeds(store, ChangeReader(redis), changes)
-        app.state.end_streams = changes.stop
+        pubsub = PubSub(news)
+        streams = BuildStreams(store, StreamSource(redis), pubsub)
+        app.state.end_streams = pubsub.stop
         waiting = Waiting(WaitReader(redis), _wait_rules(settings))
         limits = _limits(settings, redis)
-        app.state.parts = _parts(
-            settings, problems, store, changes, feeds, queue, tokens, waiting, limits, metrics
+        app.state.baton = _state(
+            settings, problems, store, pubsub, streams, queue, tokens, waiting, limits, metrics
         )
         background = [
             asyncio.create_task(_keep_running(run), name=name)
             for name, run in {
-                "news": changes.run,
-                "dispatch": _dispatcher(settings, store, queue, mint, changes, traces).run,
-                "watch": _watch(settings, store).run,
+                "news": pubsub.run,
+                "dispatch": _dispatcher(settings, store, queue, mint, pubsub, traces).run,
+                "reaper": _reaper(settings, store).run,
             }.items()
         ]
         try:
@@ -227,18 +229,18 @@ async def _lifespan(
             await asyncio.to_thread(traces.stop, _STOP_TRACES)
 
 
-def _parts(
+def _state(
     settings: Settings,
     problems: Problems,
     store: BuildStore,
-    changes: Changes,
-    feeds: Feeds,
+    pubsub: PubSub,
+    streams: BuildStreams,
     queue: BuildQueue,
     tokens: Tokens,
     waiting: Waiting,
     limits: Limits,
     metrics: Metrics,
-) -> Parts:
+) -> AppState:
     rules = BuildRules(
         max_build_timeout=settings.max_build_timeout,
         max_queue_wait=settings.max_queue_wait,
@@ -256,19 +258,19 @@ def _parts(
             raise ConnectionError(f"no keys from {settings.keys_url}")
 
     service = BuildService(store=store, logs=LogReader(store), rules=rules)
-    return Parts(
+    return AppState(
         service=service,
-        feeds=feeds,
-        orders=Orders(service, changes, lease=settings.lease),
+        streams=streams,
+        held_heartbeats=HeldHeartbeats(service, pubsub, lease=settings.lease),
         waiting=waiting,
-        guard=Guard(
+        auth=Authenticator(
             tokens.verifier,
             ProofChecker([settings.api_url, *settings.dpop_urls], store.first_use),
             limits,
             tokens.exchanged,
         ),
         limits=limits,
-        streams=metrics.observed_streams(Streams(settings.user_streams)),
+        stream_limit=metrics.observed_streams(StreamLimit(settings.user_streams)),
         metrics=metrics,
         exchange=metrics.observed_exchange(tokens.exchange) if tokens.exchange else None,
         problems=problems,
@@ -322,7 +324,7 @@ def _dispatcher(
     store: BuildStore,
     queue: BuildQueue,
     mint: Mint,
-    changes: Changes,
+    pubsub: PubSub,
     traces: Tracing,
 ) -> Dispatcher:
     return Dispatcher(
@@ -336,7 +338,7 @@ def _dispatcher(
             hold=DISPATCH_MARGIN,
             leeway=settings.leeway,
         ),
-        work=changes.work,
+        work=pubsub.work,
         traces=traces,
     )
 
@@ -349,10 +351,10 @@ def _wait_rules(settings: Settings) -> WaitRules:
     )
 
 
-def _watch(settings: Settings, store: BuildStore) -> Watch:
-    return Watch(
+def _reaper(settings: Settings, store: BuildStore) -> Reaper:
+    return Reaper(
         store,
-        WatchRules(
+        ReaperRules(
             lease=settings.lease,
             max_attempts=settings.max_attempts,
             max_wait=settings.max_queue_wait,
@@ -371,7 +373,7 @@ async def stop(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
-    """A door: what fails unforeseen is logged and started again, so that builds always end."""
+    """Error boundary: what fails is logged and started again, so that builds always end."""
     while True:
         try:
             await run()

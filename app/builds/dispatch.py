@@ -2,7 +2,7 @@
 
 Any number of API processes may run one; the store's script decides who takes which build. The order
 for each build: take it, mint its token, put the attempt on record, send the message. Whatever fails
-puts the build back with the reason on its record; what dies in between is found by the watch.
+puts the build back with the reason on its record; what dies in between is found by the reaper.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from app.builds.errors import MintFailed, QueueUnavailable, SameToken, StoreUnavailable
 from app.builds.model import Ticket, Timers
-from app.builds.pubsub import Bell
+from app.builds.pubsub import WakeUp
 from app.builds.queue import BuildQueue
 from app.builds.store import BuildStore
 from app.builds.store.results import Taken
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 #: Builds that one process dispatches at once; minting is one round trip to the provider each.
 _PARALLEL: Final = 8
-#: Seconds between looks at the queue when nothing rings: other replicas' news can be lost.
+#: Seconds between looks at the queue when nothing is heard: other replicas' news can be lost.
 _IDLE: Final = 1.0
-#: Seconds between looks at an empty or full queue, however often it rings: after the first that
+#: Seconds between looks at an empty or full queue, however often it is woken: after the first that
 #: found nothing, and after the last of several in a row.
 _BREATH: Final = (0.005, 0.02)
 #: Seconds after which a provider's `iat`, and so its token, is another.
@@ -70,7 +70,7 @@ class Dispatcher:
         mint: Mint,
         timers: Callable[[float], Timers],
         rules: DispatchRules,
-        work: Bell,
+        work: WakeUp,
         traces: Tracing = OFF,
     ) -> None:
         self._store = store
@@ -151,7 +151,8 @@ class Dispatcher:
                 log.warning("dispatch cut off: %s", error)
                 tracing.failed(span, type(error).__name__)
             except Exception as error:
-                # A door: one build's surprise must not end the dispatch of all. The watch has it.
+                # Error boundary: one build's surprise must not end the dispatch of all. The reaper
+                # has it.
                 log.exception("dispatch failed")
                 tracing.record(error)
                 self._failed(None)
@@ -174,7 +175,7 @@ class Dispatcher:
             await self._store.put_back(taken, delay=_NEXT_SECOND, reason="", message="")
             return
         if not wanted:
-            return  # cancelled meanwhile, or this took so long that the watch took it back
+            return  # cancelled meanwhile, or this took so long that the reaper took it back
         try:
             await self._queue.send(taken.build_id, ticket.token, timers)
         except QueueUnavailable as error:

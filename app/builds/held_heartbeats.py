@@ -1,4 +1,4 @@
-"""Orders without waiting: a heartbeat is answered when there is something to say."""
+"""Held heartbeats: each is answered when there is something to say."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.builds.model import Credential
-from app.builds.pubsub import Bell, Changes, record
+from app.builds.pubsub import PubSub, WakeUp, record
 from app.builds.service import BuildService
 from app.contract.runs import HEARTBEATS, Directive
 
@@ -15,12 +15,12 @@ from app.contract.runs import HEARTBEATS, Directive
 _LONGEST: Final = 20
 
 
-class Orders:
-    """What this process' held heartbeats listen to; each costs a bell, and nothing in the store."""
+class HeldHeartbeats:
+    """What this process' held heartbeats listen to; each costs one WakeUp, none in the store."""
 
-    def __init__(self, service: BuildService, changes: Changes, *, lease: float) -> None:
+    def __init__(self, service: BuildService, pubsub: PubSub, *, lease: float) -> None:
         self._service = service
-        self._changes = changes
+        self._pubsub = pubsub
         self._longest = min(_LONGEST, int(lease / HEARTBEATS))
 
     def patience(self, wanted: int) -> int:
@@ -29,17 +29,21 @@ class Orders:
         return min(wanted, self._longest)
 
     @contextmanager
-    def listen(self, build_id: str, credential: Credential, lease_id: str) -> Iterator["Listener"]:
+    def listen(
+        self, build_id: str, credential: Credential, lease_id: str
+    ) -> Iterator["HeldHeartbeat"]:
         """Hear what comes from now on; what there is already is the caller's to ask for."""
-        with self._changes.watch(record(build_id, credential.user_id)) as bell:
-            yield Listener(self._service, self._changes, bell, build_id, credential, lease_id)
+        with self._pubsub.subscribe(record(build_id, credential.user_id)) as wake_up:
+            yield HeldHeartbeat(
+                self._service, self._pubsub, wake_up, build_id, credential, lease_id
+            )
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class HeldHeartbeat:
     service: BuildService
-    changes: Changes
-    bell: Bell
+    pubsub: PubSub
+    wake_up: WakeUp
     build_id: str
     credential: Credential
     lease_id: str
@@ -52,18 +56,20 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        leaving = asyncio.create_task(self._ring_when(gone))
+        leaving = asyncio.create_task(self._wake_when(gone))
         try:
-            while not self.changes.stopping and await self.bell.wait(end - loop.time()):
-                if self.changes.stopping or leaving.done():
+            while not self.pubsub.stopping and await self.wake_up.wait(end - loop.time()):
+                if self.pubsub.stopping or leaving.done():
                     return None
-                directive = await self.service.orders(self.build_id, self.credential, self.lease_id)
+                directive = await self.service.directive(
+                    self.build_id, self.credential, self.lease_id
+                )
                 if directive.cancel:
                     return directive
         finally:
             leaving.cancel()
         return None
 
-    async def _ring_when(self, gone: Callable[[], Awaitable[None]]) -> None:
+    async def _wake_when(self, gone: Callable[[], Awaitable[None]]) -> None:
         await gone()
-        self.bell.ring()
+        self.wake_up.set()

@@ -1,7 +1,7 @@
 """News of builds: one subscription per process, however many wait.
 
 News are hints: after a lost connection some are missing, so whoever waits looks again by himself
-after `Bell.wait`'s timeout.
+after `WakeUp.wait`'s timeout.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ _WORK: Final = keys.WORK.encode()
 
 
 def record(build_id: str, owner: str) -> str:
-    """The topic of one build's record alone: its bell does not ring when only the log grows."""
+    """The topic of one build's record alone: nobody is woken when only the log grows."""
     return f"{build_id} {owner}"
 
 
-class Bell:
-    """Rings when something changed since it was last waited for."""
+class WakeUp:
+    """Says that something changed since it was last waited for."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
-    def ring(self) -> None:
+    def set(self) -> None:
         self._event.set()
 
     async def wait(self, timeout: float) -> bool:
@@ -51,32 +51,32 @@ class Bell:
         return True
 
 
-class Changes:
-    """Rings the bells of those who watch builds, and `work` when dispatch may have something."""
+class PubSub:
+    """Wakes those who follow builds, and sets `work` when dispatch may have something."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._bells: defaultdict[str, set[Bell]] = defaultdict(set)
-        self.work = Bell()
+        self._wake_ups: defaultdict[str, set[WakeUp]] = defaultdict(set)
+        self.work = WakeUp()
         self.stopping = False
 
     def stop(self) -> None:
         """This process is about to end: whoever waits for news of a build shall go."""
         self.stopping = True
-        self._ring_all()
+        self._wake_all()
 
     @contextmanager
-    def watch(self, topic: str) -> Iterator[Bell]:
-        """A bell for one build, for all builds of one owner, or for a `record`, until the context
+    def subscribe(self, topic: str) -> Iterator[WakeUp]:
+        """Wake for one build, for all builds of one owner, or for a `record`, until the context
         ends."""
-        bell = Bell()
-        self._bells[topic].add(bell)
+        wake_up = WakeUp()
+        self._wake_ups[topic].add(wake_up)
         try:
-            yield bell
+            yield wake_up
         finally:
-            self._bells[topic].discard(bell)
-            if not self._bells[topic]:
-                del self._bells[topic]
+            self._wake_ups[topic].discard(wake_up)
+            if not self._wake_ups[topic]:
+                del self._wake_ups[topic]
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -85,7 +85,7 @@ class Changes:
                 await self._listen()
             except (RedisError, OSError) as error:
                 log.warning("lost the store's news (%s); subscribing again", type(error).__name__)
-            self._ring_all()
+            self._wake_all()
             await asyncio.sleep(_RETRY)
 
     async def _listen(self) -> None:
@@ -114,22 +114,22 @@ class Changes:
         match message:
             case [b"message", channel, data]:
                 if channel == _WORK:
-                    self.work.ring()
+                    self.work.set()
                 else:
-                    self._ring(data.decode())
+                    self._wake(data.decode())
             case [b"subscribe", *_]:
-                self._ring_all()  # from here on, nothing is missed
+                self._wake_all()  # from here on, nothing is missed
             case _:
                 pass  # an answer to PING
 
-    def _ring(self, data: str) -> None:
+    def _wake(self, data: str) -> None:
         """`data`: the id of a build, and its owner where the record changed."""
         for topic in {data, *data.split(" ", 1)}:
-            for bell in self._bells.get(topic, ()):
-                bell.ring()
+            for wake_up in self._wake_ups.get(topic, ()):
+                wake_up.set()
 
-    def _ring_all(self) -> None:
-        self.work.ring()
-        for bells in self._bells.values():
-            for bell in bells:
-                bell.ring()
+    def _wake_all(self) -> None:
+        self.work.set()
+        for wake_ups in self._wake_ups.values():
+            for wake_up in wake_ups:
+                wake_up.set()

@@ -1,4 +1,4 @@
-"""The watch: sees to it that every build ends, and that what ended long ago goes.
+"""The reaper: sees to it that every build ends, and that what ended long ago goes.
 
 Any number of API processes may run one; the store's script hands each expiry to exactly one.
 """
@@ -16,22 +16,22 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WatchRules:
+class ReaperRules:
     lease: float  #: seconds
     max_attempts: int
     max_wait: float  #: seconds that a build may wait to be begun
     retention: float  #: seconds for which an ended build is kept
 
 
-class Watch:
+class Reaper:
     """Requeues or ends what is overdue, several times within each lease.
 
     While the store or this API was away, workers could not renew their leases although they live:
     at its start, after each outage of the store, and when more than a third of a lease went by
-    between two looks (the store or this process was frozen), the watch holds off for one lease.
+    between two looks (the store or this process was frozen), the reaper holds off for one lease.
     """
 
-    def __init__(self, store: BuildStore, rules: WatchRules) -> None:
+    def __init__(self, store: BuildStore, rules: ReaperRules) -> None:
         self._store = store
         self._rules = rules
         self._interval = min(1.0, rules.lease / 8)
@@ -39,13 +39,13 @@ class Watch:
         self._looked_at: float | None = None  #: by the store's clock
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Look for what is overdue, until cancelled."""
         self._hold_off()
         while True:
             try:
                 await self._once()
             except StoreUnavailable as error:
-                log.warning("the watch waits: %s", error)
+                log.warning("the reaper waits: %s", error)
                 self._hold_off()
             await asyncio.sleep(self._interval)
 
@@ -64,7 +64,7 @@ class Watch:
         )
         self._looked_at = expired.at
         if expired.held and not hold:
-            log.warning("the watch waits: it comes late, and workers may not have been heard")
+            log.warning("the reaper waits: it comes late, and workers may not have been heard")
             self._hold_off()
         for what, build_id in expired.done:
             with bound(build_id=build_id):

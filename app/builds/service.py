@@ -231,9 +231,9 @@ class BuildService:
         )
         return self._directive(cancel=cancel)
 
-    async def orders(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
+    async def directive(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
         """What `renew` would answer by now; renews nothing."""
-        cancel = await self._store.orders(build_id, credential, lease_id=lease_id)
+        cancel = await self._store.read_cancel(build_id, credential, lease_id=lease_id)
         return self._directive(cancel=cancel)
 
     async def append_log(

@@ -38,7 +38,7 @@ class Timers:
 
     #: From dispatch: the message's `expires`, and the deadline by which it must be claimed.
     message_expires: float
-    #: From the claim: the end of the report window. The watch ends the build then.
+    #: From the claim: the end of the report window. The reaper ends the build then.
     run_limit: float
     #: From `iat`: the least lifetime that a build token may have.
     token_lifetime: float

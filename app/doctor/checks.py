@@ -70,5 +70,5 @@ async def _bounded(name: str, check: Awaitable[list[Finding]], most: float) -> l
         return [Finding.wrong(name, f"no answer within {most:g} s")]
     except SettingsError as error:
         return [Finding.wrong(name, sentence) for sentence in error.sentences]
-    except Exception as error:  # noqa: BLE001  a door: one check does not stop the others
+    except Exception as error:  # noqa: BLE001  error boundary: one check does not stop the others
         return [Finding.wrong(name, f"the check itself failed ({type(error).__name__})")]

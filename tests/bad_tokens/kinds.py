@@ -9,7 +9,7 @@ from typing import Any, Final
 from tests.support.providers.authority import AUDIENCE, CLIENT, NAMESPACE
 
 Refusal = tuple[int, str | None, str]
-Changes = dict[str, Any]
+PubSub = dict[str, Any]
 
 WRONG_KIND: Final[Refusal] = (403, "insufficient_scope", "wrong-token-kind")
 WRONG_BUILD: Final[Refusal] = (403, "insufficient_scope", "wrong-build")
@@ -21,7 +21,7 @@ USER_ID: Final = f"{NAMESPACE}user_id"
 BUILD_ID: Final = f"{NAMESPACE}build_id"
 
 #: A user's token changed so that it is a machine's, for the calls of users.
-MACHINES: Final[dict[str, Changes]] = {
+MACHINES: Final[dict[str, PubSub]] = {
     "of the minting client": {"azp": CLIENT},
     "of the minting client, by client_id": {"azp": None, "client_id": CLIENT},
     "of the minting client, by both": {"client_id": CLIENT, "azp": CLIENT},
@@ -43,7 +43,7 @@ MACHINES: Final[dict[str, Changes]] = {
 }  # fmt: skip
 
 #: A build's own claims changed, for the calls of its worker. The build's id is given.
-NEARLY_BUILDS: Final[dict[str, tuple[Callable[[str], Changes], Refusal]]] = {
+NEARLY_BUILDS: Final[dict[str, tuple[Callable[[str], PubSub], Refusal]]] = {
     "a user's sub": (lambda _: {"sub": "auth0|ann"}, WRONG_KIND),
     "sub of another client": (lambda _: {"sub": "other@clients"}, WRONG_KIND),
     "sub without @clients": (lambda _: {"sub": CLIENT}, WRONG_KIND),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.bad_tokens import BAD_TOKENS
-from tests.bad_tokens.kinds import MACHINES, NEARLY_BUILDS, WRONG_KIND, Changes
+from tests.bad_tokens.kinds import MACHINES, NEARLY_BUILDS, WRONG_KIND, PubSub
 from tests.e2e.prey import Prey
 from tests.e2e.scene import ANN, check_refused, user_calls, worker_calls
 from tests.support.providers.authority import Authority, b64
@@ -38,7 +38,7 @@ def test_a_bad_token_opens_no_call(prey: Prey, name: str) -> None:
     prey.check_nothing_changed()
 
 
-def changed(claims: dict[str, Any], changes: Changes) -> dict[str, Any]:
+def changed(claims: dict[str, Any], changes: PubSub) -> dict[str, Any]:
     return {name: value for name, value in (claims | changes).items() if value is not None}
 
 

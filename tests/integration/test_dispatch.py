@@ -16,7 +16,7 @@ from app.builds.dispatch import Dispatcher, DispatchRules
 from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
 from app.builds.ids import BuildIds
 from app.builds.model import Ticket, Timers
-from app.builds.pubsub import Changes
+from app.builds.pubsub import PubSub
 from app.builds.queue import CeleryQueue
 from app.builds.store import BuildStore, connect
 from app.config.lifetime import Timing, timers
@@ -119,7 +119,7 @@ async def scene(redis: RedisProcess) -> AsyncIterator[Scene]:
     await client.flushall()
     store, provider, broker = BuildStore(client), Provider(), Broker()
     provider.open.set()
-    changes = Changes(news)
+    changes = PubSub(news)
     dispatcher = Dispatcher(
         store=store,
         queue=broker,

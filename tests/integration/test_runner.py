@@ -33,9 +33,9 @@ from tests.support.worker.sandboxed import new_marker, place, processes_with, sa
 from worker import heartbeat, log_shipper
 from worker.api_client import RunApi, connections
 from worker.checkout import Checkout
-from worker.dependencies import Tools
-from worker.disk_quota import RoomLimits
-from worker.egress_proxy import Places
+from worker.dependencies import Dependencies
+from worker.disk_quota import DiskLimits
+from worker.egress_proxy import AddressPolicy
 from worker.errors import SandboxFailed
 from worker.runner import run_build
 from worker.sandbox import Command, Process, Sandbox, Workspace
@@ -50,16 +50,16 @@ def sandbox() -> Iterator[Sandbox]:
 
 def run(url: str, sandbox: Sandbox) -> None:
     with connections(url) as http, log_context.bound():  # as in a task: nothing of it stays
-        tools = Tools(
+        dependencies = Dependencies(
             connect=lambda build_id, token: RunApi(http, build_id=build_id, token=token),
             sandbox=sandbox,
-            checkout=Checkout(protocols=["https"], places=Places()),
+            checkout=Checkout(protocols=["https"], policy=AddressPolicy()),
             worker_name="test",
             network=False,
-            room=RoomLimits(disk_bytes=1 << 30, files=10_000),
+            disk=DiskLimits(disk_bytes=1 << 30, files=10_000),
             shutdown=Shutdown(60, print),
         )
-        run_build(tools, BUILD, TOKEN)
+        run_build(dependencies, BUILD, TOKEN)
         join_calls()
 
 

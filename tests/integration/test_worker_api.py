@@ -23,7 +23,7 @@ from tests.support.worker.api_double import (
     problem,
 )
 from tests.support.worker.calls import api_at, claimed, result_for, soon
-from worker.api_client import Noise, SendFrom
+from worker.api_client import SendFrom, TransientError
 from worker.errors import LeaseLost, ReportImpossible
 
 
@@ -82,7 +82,7 @@ def test_a_call_that_succeeds_in_between_restores_the_trust(double: Double, url:
         end = soon(1)
         while time.monotonic() < end:
             double.misbehave.append(not_taken)
-            with pytest.raises(Noise):
+            with pytest.raises(TransientError):
                 api.renew()
             api.renew()
 

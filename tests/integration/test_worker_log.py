@@ -64,7 +64,7 @@ def test_the_log_arrives_whole_whatever_happens_on_the_way(
             it.spool.append(lines(30, 40))
             it.shipper.flush(soon())
             assert it.shipper.position == len(lines(0, 40))
-            assert it.orders.lost is None
+            assert it.signals.lost is None
     assert bytes(double.log) == b"old" + lines(0, 40)
 
 
@@ -130,8 +130,8 @@ def test_a_log_of_another_length_than_this_attempts_is_not_ours(
             it.spool.append(b"hello")
             with pytest.raises(ReportImpossible):
                 it.shipper.flush(soon())
-            assert it.orders.lost is not None
-            assert "outside" in str(it.orders.lost)
+            assert it.signals.lost is not None
+            assert "outside" in str(it.signals.lost)
 
 
 def test_an_accepted_end_that_nobody_sent_is_not_ours(double: Double, url: str) -> None:
@@ -145,7 +145,7 @@ def test_an_accepted_end_that_nobody_sent_is_not_ours(double: Double, url: str) 
             it.spool.append(b"hello")
             with pytest.raises(ReportImpossible):
                 it.shipper.flush(soon())
-            assert "outside" in str(it.orders.lost)
+            assert "outside" in str(it.signals.lost)
 
 
 async def asks_for_the_same(_: Double, request: Request, __: bytes) -> Response:
@@ -217,7 +217,7 @@ def test_a_full_log_ends_the_sending_and_not_the_build(
                 ),
                 deadline=soon(),
             )
-            assert it.orders.lost is None
+            assert it.signals.lost is None
     assert bytes(double.log) == b"a" * 60
     assert double.result is not None
     assert double.result["log_sha256"] == hashlib.sha256(b"a" * 60).hexdigest()
@@ -263,11 +263,11 @@ def test_keys_that_change_for_a_while_end_nothing(double: Double, url: str) -> N
     with api_at(url) as api:
         claimed(api)
         double.always = not_taken
-        with shipping(api) as it, beating(api, it.orders):
+        with shipping(api) as it, beating(api, it.signals):
             it.spool.append(b"hello")
             wait_until("both were refused", lambda: len(set(double.requests)) >= 3)
-            assert it.orders.lost is None
+            assert it.signals.lost is None
             double.always = None
             it.shipper.flush(soon())
-            assert it.orders.lost is None
+            assert it.signals.lost is None
     assert bytes(double.log) == b"hello"

@@ -6,21 +6,21 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from app.builds.pubsub import Changes
+from app.builds.pubsub import PubSub
 from app.builds.store import connect
 from tests.support.servers.redis_process import RedisProcess
 
 
 @asynccontextmanager
-async def listening(redis: RedisProcess) -> AsyncIterator[tuple["Redis", Changes]]:
+async def listening(redis: RedisProcess) -> AsyncIterator[tuple["Redis", PubSub]]:
     """Hear the store's news until the context ends."""
     news, client = Redis.from_url(redis.url), connect(redis.url)
-    changes = Changes(news)
-    task = asyncio.create_task(changes.run())
+    pubsub = PubSub(news)
+    task = asyncio.create_task(pubsub.run())
     try:
-        yield client, changes
+        yield client, pubsub
     finally:
-        changes.stop()
+        pubsub.stop()
         while not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=1)

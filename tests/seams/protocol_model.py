@@ -196,7 +196,7 @@ class Model:
         else:
             self._start_again(build)
 
-    # ── the watch ─────────────────────────────────────────────────────────────────────────────
+    # ── the reaper ─────────────────────────────────────────────────────────────────────────────
 
     def next_due(self) -> int:
         """Seconds until the next thing is overdue; 0 when nothing will be."""

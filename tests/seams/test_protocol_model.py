@@ -1,4 +1,4 @@
-"""Dispatchers, workers, users and the watch in any order: the scripts do what the model says.
+"""Dispatchers, workers, users and the reaper in any order: the scripts do what the model says.
 
 A worker here may be stale, confused or repeat itself: it writes with any token, any lease and any
 nonce that there ever was. After every step, all of Redis is compared with the model.

@@ -46,7 +46,7 @@ class Workspace:
         return self.inside / "tmp"
 
 
-class Gate(Protocol):
+class Proxy(Protocol):
     """Listens in a command's own network, and lets some through."""
 
     @property
@@ -64,7 +64,7 @@ class Command:
     """A program to run in a sandbox.
 
     `env` is the whole environment. `script`, where given, is written where only this build can read
-    it and its path appended to `argv`. `network` is whether it has this host's; `gate` is its only
+    it and its path appended to `argv`. `network` is whether it has this host's; `proxy` is its only
     way out, where the sandbox isolates. `readable` are host paths that it may read beside the
     system (a local repository, a deploy key).
     """
@@ -74,7 +74,7 @@ class Command:
     cwd: Path
     script: str | None = field(default=None, repr=False)
     network: bool = False
-    gate: Gate | None = None
+    proxy: Proxy | None = None
     readable: Sequence[Path] = ()
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.errors import SandboxFailed
-from worker.sandbox import Command, Gate, Limits, Process, Workspace, child, root_fs, tree
+from worker.sandbox import Command, Limits, Process, Proxy, Workspace, child, root_fs, tree
 from worker.sandbox.child import Child, ExitStatus
 from worker.sandbox.etc import HOST, UID, Etc
 from worker.sandbox.launch import Launcher
@@ -101,14 +101,14 @@ class Bubblewrap:
             output, their_output = pipe(ours, theirs)
             info, their_info = pipe(ours, theirs)
             status, their_status = pipe(ours, theirs)
-            held, go = pipe(theirs, ours) if command.gate else (null_device(theirs), -1)
+            held, go = pipe(theirs, ours) if command.proxy else (null_device(theirs), -1)
             arguments = [*self._namespaces(command), *self._file_system(command, workspace)]
             for name, value in command.env.items():
                 arguments += ["--setenv", name, value]
             given = memory_file(theirs, b"".join(os.fsencode(each) + b"\0" for each in arguments))
             child = self._launcher.execute(
                 [self._bwrap, "--args", str(_ARGUMENTS), "--", "/bin/sh", "-c",
-                 _HELD if command.gate else _INIT, "sh", self._processes, *argv],
+                 _HELD if command.proxy else _INIT, "sh", self._processes, *argv],
                 self._workspaces.user,
                 [held, their_output, given, their_info, their_status],
             )  # fmt: skip
@@ -117,15 +117,15 @@ class Bubblewrap:
             ours.pop_all()
         try:
             confined.begin(info)
-            if command.gate:
-                confined.admit(command.gate, self._launcher, go)
+            if command.proxy:
+                confined.admit(command.proxy, self._launcher, go)
         except BaseException:
             confined.close()
             os.close(output)
             raise
         finally:
             os.close(info)
-            if command.gate:
+            if command.proxy:
                 os.close(go)
         return confined
 
@@ -192,12 +192,12 @@ class Confined:
             why = said.decode(errors="replace").strip() or "it said nothing"
             raise SandboxFailed(f"bubblewrap could not set up the sandbox: {why}")
 
-    def admit(self, gate: Gate, launcher: Launcher, go: int) -> None:
-        """Have the gate stand in the command's network, then let the command begin."""
+    def admit(self, proxy: Proxy, launcher: Launcher, go: int) -> None:
+        """Have the proxy stand in the command's network, then let the command begin."""
         if self._first is None:
             raise SandboxFailed("bwrap did not say which process it began")
         try:
-            gate.adopt(launcher.listen(self._first, gate.ports))
+            proxy.adopt(launcher.listen(self._first, proxy.ports))
             os.write(go, b"\n")
         except OSError as error:
             raise SandboxFailed(f"the checkout's network cannot be entered: {error}") from error

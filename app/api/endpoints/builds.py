@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.api import bodies
 from app.api.auth import require, token_of
 from app.api.problems import ApiError
-from app.api.state import parts
+from app.api.state import state
 from app.builds.ids import PATTERN
 from app.builds.service import Keep
 from app.contract import paths
@@ -36,8 +36,8 @@ _NOT_DELEGABLE = (
 async def submit(request: Request, user: UserPrincipal) -> Response:
     require(user, DELEGATED, _NOT_DELEGABLE)
     key = bodies.idempotency_key(request)
-    spec = await bodies.read_model(request, BuildSpec, parts(request).max_body)
-    build = await parts(request).service.submit(
+    spec = await bodies.read_model(request, BuildSpec, state(request).max_body)
+    build = await state(request).service.submit(
         user.user_id, spec, idempotency_key=key, keep=_keep(request)
     )
     return _accepted(request, build)
@@ -45,7 +45,7 @@ async def submit(request: Request, user: UserPrincipal) -> Response:
 
 async def retry(request: Request, user: UserPrincipal) -> Response:
     require(user, DELEGATED, _NOT_DELEGABLE)
-    build = await parts(request).service.retry(
+    build = await state(request).service.retry(
         user.user_id,
         request.path_params["build_id"],
         idempotency_key=bodies.idempotency_key(request),
@@ -67,7 +67,7 @@ async def page(request: Request, user: UserPrincipal) -> Response:
     if cursor is not None and not PATTERN.match(cursor):
         raise ApiError(Code.BAD_REQUEST, "cursor must be the `next` of a page")
     labels = _labels(request)
-    found = await parts(request).service.page(
+    found = await state(request).service.page(
         user.user_id,
         status=Status(status) if status else None,
         cursor=cursor,
@@ -79,7 +79,7 @@ async def page(request: Request, user: UserPrincipal) -> Response:
         more = [("limit", limit), ("cursor", found.next), *(("label", label) for label in labels)]
         if status:
             more.append(("status", status))
-        headers["Link"] = f'<{parts(request).root}{paths.BUILDS}?{urlencode(more)}>; rel="next"'
+        headers["Link"] = f'<{state(request).root}{paths.BUILDS}?{urlencode(more)}>; rel="next"'
     return _json(found, headers=headers)
 
 
@@ -94,26 +94,26 @@ def _labels(request: Request) -> list[str]:
 
 
 async def show(request: Request, user: UserPrincipal) -> Response:
-    build = await parts(request).service.show(user.user_id, request.path_params["build_id"])
+    build = await state(request).service.show(user.user_id, request.path_params["build_id"])
     if build.status is Status.QUEUED:
-        queue = await parts(request).waiting.of(user.user_id, build.id)
+        queue = await state(request).waiting.of(user.user_id, build.id)
         build = build.model_copy(update={"queue": queue})
     return _json(build)
 
 
 async def cancel(request: Request, user: UserPrincipal) -> Response:
-    build = await parts(request).service.cancel(user.user_id, request.path_params["build_id"])
+    build = await state(request).service.cancel(user.user_id, request.path_params["build_id"])
     return _json(build, 200 if build.status.final else 202)
 
 
 def _keep(request: Request) -> Keep | None:
     """What gets the build's tokens in exchange for the user's, where that is how they are got."""
-    exchange = parts(request).exchange
+    exchange = state(request).exchange
     return exchange(token_of(request)) if exchange else None
 
 
 def _accepted(request: Request, build: BuildView) -> Response:
-    return _json(build, 202, {"Location": parts(request).root + paths.of(paths.BUILD, build.id)})
+    return _json(build, 202, {"Location": state(request).root + paths.of(paths.BUILD, build.id)})
 
 
 def _json(

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from app.api import bodies, sse
 from app.api.problems import ApiError
-from app.api.state import parts
+from app.api.state import state
 from app.builds.streams import Position
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
@@ -26,10 +26,10 @@ _BUILD_ID: Final = re.compile(r"(\d{1,16})-(\d{1,15})\Z", re.ASCII)
 
 async def builds(request: Request, user: UserPrincipal) -> Response:
     """`build` for each of the user's builds that changes, from now on or after `Last-Event-ID`."""
-    feeds = parts(request).feeds
+    streams = state(request).streams
     last = _last_event(request, _BUILDS_ID)
-    version = int(last[1]) if last else await feeds.latest(user.user_id)
-    news = feeds.owner(user.user_id, version, until=user.expires_at, patience=_BEAT)
+    version = int(last[1]) if last else await streams.latest(user.user_id)
+    news = streams.owner(user.user_id, version, until=user.expires_at, patience=_BEAT)
     return _stream(request, user, news, sse.builds, sse.opening(str(version)))
 
 
@@ -37,11 +37,11 @@ async def build(request: Request, user: UserPrincipal) -> Response:
     """`build` with the build as it is and whenever it changes, `log` with each part of its log, and
     `end` after the last of both."""
     build_id = request.path_params["build_id"]
-    await parts(request).service.log_length(user.user_id, build_id)
+    await state(request).service.log_length(user.user_id, build_id)
     last = _last_event(request, _BUILD_ID)
     at = Position(int(last[1]), int(last[2])) if last else Position()
     with_log = bodies.flag(request, "log", default=True)
-    news = parts(request).feeds.build(
+    news = state(request).streams.build(
         build_id, at, until=user.expires_at, patience=_BEAT, with_log=with_log
     )
     events = sse.BuildEvents(at)
@@ -68,6 +68,6 @@ def _stream(
 ) -> Response:
     if request.method == "HEAD":
         return Response(None, 200, sse.HEADERS, sse.MEDIA_TYPE)
-    return parts(request).streams.response(
+    return state(request).stream_limit.response(
         user.user_id, news, write, 200, sse.HEADERS, sse.MEDIA_TYPE, opening=opening
     )

@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.state import Check, parts
+from app.api.state import Check, state
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Whether the store, the broker and the issuer's keys can be had, and which cannot."""
-    checks = parts(request).checks
+    checks = state(request).checks
     results = await asyncio.gather(*(check() for check in checks.values()), return_exceptions=True)
     states = {
         name: "ok" if result is None else str(result)
@@ -68,5 +68,5 @@ async def readyz(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """The numbers of this process and of all builds, for Prometheus."""
-    text = await parts(request).metrics.text()
+    text = await state(request).metrics.text()
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -7,8 +7,8 @@ from starlette.responses import Response, StreamingResponse
 
 from app.api import bodies
 from app.api.problems import ApiError
-from app.api.state import parts
-from app.builds.streams import Change, LogPiece, Position, Sign
+from app.api.state import state
+from app.builds.streams import Change, LogPiece, Position, StreamSignal
 from app.contract.problems import Code
 from app.tokens.claims import UserPrincipal
 
@@ -26,7 +26,7 @@ _HEADERS: Final = {
 
 async def read(request: Request, user: UserPrincipal) -> Response:
     build_id = request.path_params["build_id"]
-    service = parts(request).service
+    service = state(request).service
     follow = bodies.flag(request, "follow", default=False)
     status, length = await service.log_length(user.user_id, build_id)
     if follow and request.method != "HEAD":
@@ -59,9 +59,9 @@ def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) 
     if wanted:
         headers["Content-Range"] = f"bytes {first}-{_VERY_LAST}/*"
     build_id = request.path_params["build_id"]
-    return parts(request).streams.response(
+    return state(request).stream_limit.response(
         user.user_id,
-        parts(request).feeds.build(
+        state(request).streams.build(
             build_id, Position(offset=first), until=user.expires_at, patience=_IDLE, with_log=True
         ),
         _bytes,
@@ -71,7 +71,7 @@ def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) 
     )
 
 
-def _bytes(news: Change | LogPiece | Sign) -> bytes:
+def _bytes(news: Change | LogPiece | StreamSignal) -> bytes:
     return news.data if isinstance(news, LogPiece) else b""
 
 

@@ -6,17 +6,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.state import parts
+from app.api.state import state
 
 
 async def jwks(request: Request) -> Response:
     """The public keys of the `local` minter (RFC 7517); none with another minter."""
-    return _document(parts(request).jwks, "public, max-age=300")
+    return _document(state(request).jwks, "public, max-age=300")
 
 
 async def protected_resource(request: Request) -> Response:
     """RFC 9728: where tokens for this API come from, and which scopes there are."""
-    return _document(parts(request).resource_metadata, "public, max-age=3600")
+    return _document(state(request).resource_metadata, "public, max-age=3600")
 
 
 async def openapi(request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.api import bodies
 from app.api.operation import unhurried
 from app.api.problems import ApiError
-from app.api.state import parts
+from app.api.state import state
 from app.builds.model import Credential
 from app.contract import prefer
 from app.contract.problems import Code
@@ -39,23 +39,23 @@ class _Kind(BaseModel):
 
 
 async def claim(request: Request, credential: Credential) -> Response:
-    body = await bodies.read_model(request, ClaimRequest, parts(request).max_body)
-    answer = await parts(request).service.claim(request.path_params["build_id"], credential, body)
+    body = await bodies.read_model(request, ClaimRequest, state(request).max_body)
+    answer = await state(request).service.claim(request.path_params["build_id"], credential, body)
     return _json(answer)
 
 
 async def heartbeat(request: Request, credential: Credential) -> Response:
     """Held while there is no order, where the worker prefers that."""
     build_id, lease = request.path_params["build_id"], _lease(request)
-    orders = parts(request).orders
-    seconds = orders.patience(prefer.seconds(",".join(request.headers.getlist(prefer.PREFER))))
-    with orders.listen(build_id, credential, lease) as listener:
-        directive = await parts(request).service.renew(build_id, credential, lease)
+    heartbeats = state(request).held_heartbeats
+    seconds = heartbeats.patience(prefer.seconds(",".join(request.headers.getlist(prefer.PREFER))))
+    with heartbeats.listen(build_id, credential, lease) as held:
+        directive = await state(request).service.renew(build_id, credential, lease)
         if not seconds:
             return _json(directive)
         if not directive.cancel:
             with unhurried(request):
-                directive = await listener.order(seconds, lambda: _left(request)) or directive
+                directive = await held.order(seconds, lambda: _left(request)) or directive
     response = _json(directive)
     response.headers[prefer.PREFERENCE_APPLIED] = prefer.written(seconds)
     return response
@@ -65,7 +65,7 @@ async def append_log(request: Request, credential: Credential) -> Response:
     lease = _lease(request)
     data = await bodies.read(request, MAX_LOG_CHUNK)
     offset = bodies.content_range(request, len(data))
-    answer = await parts(request).service.append_log(
+    answer = await state(request).service.append_log(
         request.path_params["build_id"], credential, lease, offset, data
     )
     return _json(answer, 202)
@@ -73,9 +73,9 @@ async def append_log(request: Request, credential: Credential) -> Response:
 
 async def report(request: Request, credential: Credential) -> Response:
     lease = _lease(request)
-    body = await bodies.read_json(request, parts(request).max_body + _MAX_TAIL)
+    body = await bodies.read_json(request, state(request).max_body + _MAX_TAIL)
     build_id = request.path_params["build_id"]
-    service = parts(request).service
+    service = state(request).service
     match bodies.validated(_Kind, body).status:
         case Status.RUNNING:
             progress = bodies.validated(Progress, body)

@@ -20,8 +20,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from app.api.metrics.store_collector import SharedNumbers
-from app.api.stream_limit import Streams
+from app.api.metrics.store_collector import StoreCollector
+from app.api.stream_limit import StreamLimit
 from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
 from app.builds.model import Kept, Ticket, Timers
@@ -127,7 +127,7 @@ class Metrics:
         """The same, looked at."""
         return _ObservedQueue(queue, self._send, self._send_failures)
 
-    def observed_streams(self, streams: Streams) -> Streams:
+    def observed_streams(self, streams: StreamLimit) -> StreamLimit:
         """The same, looked at."""
         self._streams.set_function(lambda: streams.open)
         return streams
@@ -154,7 +154,7 @@ class Metrics:
             counts = await self._reader.read()
         except StoreUnavailable:
             counts = None
-        shared.register(SharedNumbers(counts))
+        shared.register(StoreCollector(counts))
         return generate_latest(shared) + generate_latest(self._own)
 
 

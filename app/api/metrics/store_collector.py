@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from app.builds.store.count_reader import Counts
 
 
-class SharedNumbers(Collector):
+class StoreCollector(Collector):
     """The store's numbers at one moment; None when it could not be asked."""
 
     def __init__(self, counts: Counts | None) -> None:

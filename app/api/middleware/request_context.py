@@ -27,7 +27,7 @@ _NO_SPAN: Final = frozenset({("GET", paths.HEALTHZ), ("GET", paths.READYZ), ("GE
 _SERVER_ERROR: Final = 500
 
 
-class Door:
+class RequestContext:
     """ASGI middleware, to stand outside of everything else."""
 
     def __init__(self, app: ASGIApp, traces: Tracing) -> None:

@@ -23,7 +23,7 @@ _PAGE_BYTES: Final = 4 * 1024 * 1024
 _NO_LIMIT: Final = 2**53
 #: Users whose turns one look at the queue considers, to keep the script short.
 _TURNS: Final = 100
-#: Overdue builds that one run of the watch takes of each kind, to keep the script short.
+#: Overdue builds that one run of the reaper takes of each kind, to keep the script short.
 _EXPIRE_BATCH: Final = 100
 
 
@@ -357,10 +357,10 @@ class BuildStore:
             raise _refused(answer)
         return bool(answer[1])
 
-    async def orders(self, build_id: str, credential: Credential, *, lease_id: str) -> bool:
+    async def read_cancel(self, build_id: str, credential: Credential, *, lease_id: str) -> bool:
         """What `renew` would answer by now; renews nothing."""
         answer = await self._run(
-            "orders", build_id, credential.user_id, credential.token_id, lease_id
+            "read_cancel", build_id, credential.user_id, credential.token_id, lease_id
         )
         if answer[0] != b"ok":
             raise _refused(answer)

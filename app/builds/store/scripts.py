@@ -7,7 +7,7 @@ from app.builds import lifecycle
 from app.builds.store.count_reader import WAITS
 
 NAMES: Final = (
-    "submit", "take", "sent", "put_back", "give_up", "claim", "renew", "orders", "append",
+    "submit", "take", "sent", "put_back", "give_up", "claim", "renew", "read_cancel", "append",
     "hand_back", "finish", "cancel", "expire",
 )  # fmt: skip
 

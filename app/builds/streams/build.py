@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.builds.errors import StoreUnavailable
-from app.builds.pubsub import Changes
+from app.builds.pubsub import PubSub
 from app.builds.store import BuildStore
-from app.builds.store.stream_reader import ChangeReader
-from app.builds.streams.stream import OUTAGE, Change, Feed, Sign
-from app.builds.streams.subscriber import Listener
+from app.builds.store.stream_source import StreamSource
+from app.builds.streams.stream import OUTAGE, Change, Stream, StreamSignal
+from app.builds.streams.subscriber import Subscriber
 
 #: Bytes of a log that are read at a time, and the most that a follower holds.
 CHUNK: Final = 64 * 1024
@@ -40,11 +40,11 @@ class Position:
     offset: int = 0  #: bytes of the log that it has
 
 
-class BuildFeed(Feed):
+class BuildStream(Stream):
     def __init__(
-        self, build_id: str, store: BuildStore, reader: ChangeReader, changes: Changes
+        self, build_id: str, store: BuildStore, reader: StreamSource, pubsub: PubSub
     ) -> None:
-        super().__init__(build_id, changes)
+        super().__init__(build_id, pubsub)
         self._id = build_id
         self._store = store
         self._reader = reader
@@ -57,7 +57,7 @@ class BuildFeed(Feed):
 
     async def _look(self) -> bool:
         change, known = self._change, self._end
-        seen = await self._reader.glance(self._id, known or 0, CHUNK if known is not None else 0)
+        seen = await self._reader.snapshot(self._id, known or 0, CHUNK if known is not None else 0)
         if change is None or seen.version != change.version:
             build = await self._store.get(self._id)
             self._change = Change(build.version, build.view)
@@ -67,7 +67,7 @@ class BuildFeed(Feed):
             self._keep(LogPiece(known, seen.data))
             while known + len(seen.data) < seen.length:  # a burst
                 known += len(seen.data)
-                seen = await self._reader.glance(self._id, known, CHUNK)
+                seen = await self._reader.snapshot(self._id, known, CHUNK)
                 self._keep(LogPiece(known, seen.data))
         elif seen.length < known:  # the store has lost its last moments; they come again
             self._forget(seen.length)
@@ -88,7 +88,7 @@ class BuildFeed(Feed):
 
     async def follow(
         self, at: Position, *, until: float, patience: float, with_log: bool
-    ) -> AsyncGenerator[Change | LogPiece | Sign, None]:
+    ) -> AsyncGenerator[Change | LogPiece | StreamSignal, None]:
         """What is new after `at`, then what comes, each once.
 
         A change is the build as it is by then: of several in between, the last one. The one that
@@ -98,43 +98,43 @@ class BuildFeed(Feed):
         the store makes followers wait.
         """
         version, offset = at.version, at.offset
-        with self._listening(until=until, patience=patience) as listener:
+        with self._listening(until=until, patience=patience) as subscriber:
             while True:
-                listener.clear()
+                subscriber.clear()
                 change, end = self._change, self._end or 0
                 new = change if change and change.version > version else None
                 if new and not new.final:
                     version = new.version
                     yield new
-                while with_log and offset < end and not listener.expired:
+                while with_log and offset < end and not subscriber.expired:
                     piece = self._kept_piece(offset) or await self._stored_piece(offset, end)
                     if piece is None:
                         await asyncio.sleep(OUTAGE)
                         break
                     offset = piece.end
                     yield piece
-                last = self._last_word(change, offset if with_log else None, listener)
-                if last is Sign.COMPLETE and new:
+                last = self._last_word(change, offset if with_log else None, subscriber)
+                if last is StreamSignal.COMPLETE and new:
                     yield new
                 if last:
                     yield last
                 if last or self._over:
                     return
                 behind = with_log and offset < end
-                if not behind and not await listener.wait() and not listener.expired:
-                    yield Sign.QUIET
+                if not behind and not await subscriber.wait() and not subscriber.expired:
+                    yield StreamSignal.QUIET
 
     def _last_word(
-        self, change: Change | None, offset: int | None, listener: Listener
-    ) -> Sign | None:
+        self, change: Change | None, offset: int | None, subscriber: Subscriber
+    ) -> StreamSignal | None:
         """What ends a follower who is at `offset` of the log, or does not read it."""
-        if listener.expired:
-            return Sign.EXPIRED
+        if subscriber.expired:
+            return StreamSignal.EXPIRED
         if self._gone:
-            return Sign.GONE
+            return StreamSignal.GONE
         if change and change.final:
             length = change.build.log.length
-            return Sign.COMPLETE if offset is None or offset >= length else None
+            return StreamSignal.COMPLETE if offset is None or offset >= length else None
         return None
 
     async def _stored_piece(self, offset: int, end: int) -> LogPiece | None:

@@ -6,21 +6,19 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from app.builds.errors import NotFound, StoreUnavailable
-from app.builds.pubsub import Changes
+from app.builds.pubsub import PubSub
 from app.builds.store import BuildStore
-from app.builds.store.stream_reader import ChangeReader
-from app.builds.streams.stream import OUTAGE, Change, Feed, Sign
+from app.builds.store.stream_source import StreamSource
+from app.builds.streams.stream import OUTAGE, Change, Stream, StreamSignal
 
-#: Changes that are kept for followers who keep up, and that are read at a time.
+#: PubSub that are kept for followers who keep up, and that are read at a time.
 _KEPT: Final = 64
 _PAGE: Final = 32
 
 
-class OwnerFeed(Feed):
-    def __init__(
-        self, owner: str, store: BuildStore, reader: ChangeReader, changes: Changes
-    ) -> None:
-        super().__init__(owner, changes)
+class OwnerStream(Stream):
+    def __init__(self, owner: str, store: BuildStore, reader: StreamSource, pubsub: PubSub) -> None:
+        super().__init__(owner, pubsub)
         self._owner = owner
         self._store = store
         self._reader = reader
@@ -61,33 +59,33 @@ class OwnerFeed(Feed):
 
     async def follow(
         self, version: int, *, until: float, patience: float
-    ) -> AsyncGenerator[Change | Sign, None]:
+    ) -> AsyncGenerator[Change | StreamSignal, None]:
         """The builds that changed after `version`, then those that do, each change once.
 
         Of several changes of a build that a follower missed, the last one comes. `QUIET` comes
         after each `patience` seconds without anything, and `EXPIRED` is the last word at the time
         `until` (seconds since 1970); there is none when this process is told to end.
         """
-        with self._listening(until=until, patience=patience) as listener:
+        with self._listening(until=until, patience=patience) as subscriber:
             while True:
-                listener.clear()
+                subscriber.clear()
                 try:
                     missed = await self._after(version)
                     for seen, found in missed:
                         change = await self._change(seen, found)
                         version = seen
-                        if change and not listener.expired:
+                        if change and not subscriber.expired:
                             yield change
                 except StoreUnavailable:
                     await asyncio.sleep(OUTAGE)
                     continue
-                if listener.expired:
-                    yield Sign.EXPIRED
+                if subscriber.expired:
+                    yield StreamSignal.EXPIRED
                     return
                 if self._over:
                     return
-                if not missed and not await listener.wait() and not listener.expired:
-                    yield Sign.QUIET
+                if not missed and not await subscriber.wait() and not subscriber.expired:
+                    yield StreamSignal.QUIET
 
     async def _after(self, version: int) -> Sequence[tuple[int, Change | str]]:
         """Some of what came after `version`: changes where they are kept, else ids of builds.

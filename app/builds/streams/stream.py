@@ -1,7 +1,7 @@
-"""What every feed does: look when there is news, and tell all who follow.
+"""What every stream does: look when there is news, and tell all who follow.
 
-A feed waits for none of its followers: each goes at its own pace, and finds what it missed in the
-feed's memory or in the store.
+A stream waits for none of its followers: each goes at its own pace, and finds what it missed in the
+stream's memory or in the store.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from enum import Enum, auto
 from typing import Final
 
 from app.builds.errors import NotFound, StoreUnavailable
-from app.builds.pubsub import Bell, Changes
-from app.builds.streams.subscriber import Listener
+from app.builds.pubsub import PubSub, WakeUp
+from app.builds.streams.subscriber import Subscriber
 from app.contract.builds import BuildView
 
 log = logging.getLogger(__name__)
 
-#: Seconds between looks when nothing rings: news are hints, and may be lost.
+#: Seconds between looks when nothing is heard: news are hints, and may be lost.
 _IDLE: Final = 5.0
 #: Seconds between looks while the store is away.
 OUTAGE: Final = 1.0
@@ -38,7 +38,7 @@ class Change:
         return self.build.status.final
 
 
-class Sign(Enum):
+class StreamSignal(Enum):
     """What a follower hears besides news."""
 
     QUIET = auto()  #: nothing for a while
@@ -47,34 +47,34 @@ class Sign(Enum):
     EXPIRED = auto()  #: the last word: the time for which this follower may listen is over
 
 
-class Feed(ABC):
+class Stream(ABC):
     """Runs while somebody follows."""
 
-    def __init__(self, topic: str, changes: Changes) -> None:
+    def __init__(self, topic: str, pubsub: PubSub) -> None:
         self._topic = topic
-        self._news = changes
-        self._listeners: set[Listener] = set()
+        self._pubsub = pubsub
+        self._subscribers: set[Subscriber] = set()
         self._gone = False
         self._closed = True
-        self._bell: Bell | None = None
+        self._wake_up: WakeUp | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def _run(self) -> None:
         """Look whenever there may be news, until nobody follows."""
         try:
-            with self._news.watch(self._topic) as self._bell:
-                await self._look_and_tell(self._bell)
+            with self._pubsub.subscribe(self._topic) as self._wake_up:
+                await self._look_and_tell(self._wake_up)
         except NotFound:
             self._gone = True
         except Exception:
-            # A door: whoever follows is let go, and comes back.
-            log.exception("a feed failed")
+            # Error boundary: whoever follows is let go, and comes back.
+            log.exception("a stream failed")
         finally:
             self._task = None
             self._closed = True
             self._tell()
 
-    async def _look_and_tell(self, bell: Bell) -> None:
+    async def _look_and_tell(self, wake_up: WakeUp) -> None:
         behind = False
         while not self._closed:
             try:
@@ -84,11 +84,11 @@ class Feed(ABC):
             except StoreUnavailable as error:
                 log.warning("followers wait: %s", error)
                 behind = True
-                await bell.wait(OUTAGE)
+                await wake_up.wait(OUTAGE)
                 continue
-            if self._news.stopping:
+            if self._pubsub.stopping:
                 break
-            await bell.wait(_IDLE)
+            await wake_up.wait(_IDLE)
 
     @abstractmethod
     async def _look(self) -> bool:
@@ -96,30 +96,30 @@ class Feed(ABC):
 
     def _tell(self) -> None:
         now = asyncio.get_running_loop().time()
-        for listener in self._listeners:
-            listener.tell(now)
+        for subscriber in self._subscribers:
+            subscriber.tell(now)
 
     @property
     def _over(self) -> bool:
-        return self._closed or self._news.stopping
+        return self._closed or self._pubsub.stopping
 
     @contextmanager
-    def _listening(self, *, until: float, patience: float) -> Iterator[Listener]:
-        with Listener(until=until, patience=patience) as listener:
-            self._listeners.add(listener)
+    def _listening(self, *, until: float, patience: float) -> Iterator[Subscriber]:
+        with Subscriber(until=until, patience=patience) as subscriber:
+            self._subscribers.add(subscriber)
             self._closed = False
             if self._task is None:
-                self._task = asyncio.create_task(self._run(), name=f"feed of {self._topic}")
+                self._task = asyncio.create_task(self._run(), name=f"stream of {self._topic}")
             try:
-                yield listener
+                yield subscriber
             finally:
-                self._listeners.discard(listener)
-                if not self._listeners:
+                self._subscribers.discard(subscriber)
+                if not self._subscribers:
                     self._close()
 
     def _close(self) -> None:
         """Nobody follows any more. Not a cancel, which Python 3.11's `wait_for`, in Redis' client,
         may swallow."""
         self._closed = True
-        if self._bell:
-            self._bell.ring()
+        if self._wake_up:
+            self._wake_up.set()

@@ -5,7 +5,7 @@ import time
 from typing import Self
 
 
-class Listener:
+class Subscriber:
     """Waits with one timer for all its life: with a thousand followers of one log, a timer for each
     wait would be a quarter of the work."""
 
@@ -53,9 +53,9 @@ class Listener:
         patient = self._heard + self._patience - self._loop.time()
         # Once the time is over there is nothing more to wait for, but for whoever still sends.
         left = max(self._until - time.time(), 0.0) or self._patience
-        self._timer = self._loop.call_later(max(0.0, min(patient, left)), self._ring)
+        self._timer = self._loop.call_later(max(0.0, min(patient, left)), self._time_out)
 
-    def _ring(self) -> None:
+    def _time_out(self) -> None:
         now = self._loop.time()
         if self.expired or now >= self._heard + self._patience:
             self._heard = now

@@ -1,4 +1,4 @@
-"""`baton api`: the API, with dispatch and watch, in this process."""
+"""`baton api`: the API, with dispatch and reaper, in this process."""
 
 import os
 import resource
@@ -24,7 +24,7 @@ _OTHER_FILES: Final = 300
 @log_format
 @access_log
 def api_command(log_level: str, log_format: Style, access_log: bool) -> None:
-    """Run the API, with dispatch and watch, until it is told to stop.
+    """Run the API, with dispatch and reaper, until it is told to stop.
 
     Its settings are BATON_* variables; a wrong or missing one stops the start.
     """

@@ -27,7 +27,7 @@ class _Replies:
             return self._connection.read_response()
         except ConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001  a door: the client hears of it
+        except Exception as error:  # noqa: BLE001  error boundary: the client hears of it
             return type(error)(" ".join(str(error).split()))
 
 

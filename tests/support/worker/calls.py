@@ -12,7 +12,7 @@ from app.contract.runs import ClaimRequest, Progress, Result
 from app.contract.status import Status
 from tests.support.worker.api_double import BUILD, LEASE, TOKEN
 from worker.api_client import RunApi, connections
-from worker.heartbeat import Heartbeat, Orders
+from worker.heartbeat import Heartbeat, RunSignals
 from worker.log_shipper import LogShipper, LogSpool
 
 
@@ -48,28 +48,28 @@ def soon(seconds: float = 20) -> float:
 class Shipping:
     spool: LogSpool
     shipper: LogShipper
-    orders: Orders
+    signals: RunSignals
 
 
 @contextmanager
 def shipping(api: RunApi, *, offset: int = 0, limit: int = 10**6) -> Iterator[Shipping]:
-    orders = Orders()
+    signals = RunSignals()
     with tempfile.TemporaryFile() as file:
         spool = LogSpool(file, limit)
         shipper = LogShipper(
-            spool=spool, api=api, offset=offset, heard=orders.heard, lost=orders.lose
+            spool=spool, api=api, offset=offset, heard=signals.heard, lost=signals.lose
         )
         shipper.start()
         try:
-            yield Shipping(spool, shipper, orders)
+            yield Shipping(spool, shipper, signals)
         finally:
             shipper.stop()
 
 
 @contextmanager
-def beating(api: RunApi, orders: Orders, lease_seconds: float = 0.6) -> Iterator[Heartbeat]:
+def beating(api: RunApi, signals: RunSignals, lease_seconds: float = 0.6) -> Iterator[Heartbeat]:
     heartbeat = Heartbeat(
-        api=api, orders=orders, lease_seconds=lease_seconds, progress=lambda: Progress(steps=[])
+        api=api, signals=signals, lease_seconds=lease_seconds, progress=lambda: Progress(steps=[])
     )
     heartbeat.start()
     try:

@@ -7,7 +7,7 @@ import pytest
 
 from app.contract.spec import Source
 from worker.checkout import Checkout, _reason, without_credentials
-from worker.egress_proxy import Places
+from worker.egress_proxy import AddressPolicy
 from worker.errors import CheckoutFailed
 from worker.sandbox import Command, Workspace
 
@@ -30,7 +30,7 @@ class Git:
 def check_out(source: Source, git: Git, *protocols: str, **keys: Path) -> str:
     checkout = Checkout(
         protocols=protocols or ("https", "ssh"),
-        places=Places(),
+        policy=AddressPolicy(),
         ssh_key=keys.get("key"),
         ssh_known_hosts=keys.get("hosts"),
     )
@@ -80,7 +80,7 @@ def test_what_the_user_named_is_data_and_never_an_argument() -> None:
     for word in (source.git, COMMIT):
         assert word not in command.script
     assert not command.network
-    assert command.gate
+    assert command.proxy
 
 
 def test_submodules_never_open_files_of_this_host() -> None:

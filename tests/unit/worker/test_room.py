@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.disk_quota import Room, RoomLimits, measure
-from worker.errors import OutOfRoom
+from worker.disk_quota import DiskLimits, DiskQuota, measure
+from worker.errors import QuotaExceeded
 
-WIDE = RoomLimits(disk_bytes=1 << 40, files=1 << 30)
+WIDE = DiskLimits(disk_bytes=1 << 40, files=1 << 30)
 
 
 def test_what_is_there_is_counted_once(tmp_path: Path) -> None:
@@ -33,12 +33,12 @@ def test_a_file_of_holes_takes_no_room(tmp_path: Path) -> None:
 def test_counting_ends_where_it_is_too_much(tmp_path: Path) -> None:
     for number in range(50):
         (tmp_path / str(number)).touch()
-    assert measure(tmp_path, RoomLimits(disk_bytes=1 << 40, files=10))[1] == 11
-    with pytest.raises(OutOfRoom, match="more than 10 files"):
-        Room(tmp_path, RoomLimits(disk_bytes=1 << 40, files=10)).check()
+    assert measure(tmp_path, DiskLimits(disk_bytes=1 << 40, files=10))[1] == 11
+    with pytest.raises(QuotaExceeded, match="more than 10 files"):
+        DiskQuota(tmp_path, DiskLimits(disk_bytes=1 << 40, files=10)).check()
     (tmp_path / "large").write_bytes(os.urandom(1 << 20))
-    with pytest.raises(OutOfRoom, match="more than 1000 bytes on disk"):
-        Room(tmp_path, RoomLimits(disk_bytes=1000, files=100)).check()
+    with pytest.raises(QuotaExceeded, match="more than 1000 bytes on disk"):
+        DiskQuota(tmp_path, DiskLimits(disk_bytes=1000, files=100)).check()
 
 
 def test_a_workspace_that_is_gone_is_empty(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, Problem
 from app.contract.runs import Appended, Claim, Directive
-from worker.api_client import InvalidToken, LogIsFull, Noise, SendFrom, verdict
+from worker.api_client import InvalidToken, LogIsFull, SendFrom, TransientError, verdict
 from worker.errors import LeaseLost, RunError
 
 JSON = "application/json"
@@ -82,7 +82,7 @@ def test_an_answer_of_the_contracts_shape_is_the_answer() -> None:
 def test_what_the_api_did_not_say_is_noise(
     status: int, media_type: str | None, body: bytes
 ) -> None:
-    with pytest.raises(Noise):
+    with pytest.raises(TransientError):
         said(status, media_type, body)
 
 
@@ -124,7 +124,7 @@ def test_where_the_log_ends_is_passed_on(code: Code, status: int) -> None:
     ],
 )
 def test_a_retry_after_in_seconds_is_honoured_within_a_minute(value: str, seconds: float) -> None:
-    with pytest.raises(Noise) as caught:
+    with pytest.raises(TransientError) as caught:
         said(503, "text/html", b"", **{"Retry-After": value})
     assert caught.value.retry_after == seconds
 
@@ -194,7 +194,7 @@ def test_any_answer_is_an_answer_of_ours_or_one_of_four_errors(
         assert isinstance(found, model)
         assert 200 <= status < 300
         assert media_type == JSON
-    elif isinstance(error, Noise):
+    elif isinstance(error, TransientError):
         assert 0 <= error.retry_after <= 60
     else:
         assert isinstance(error, LeaseLost | SendFrom | LogIsFull)

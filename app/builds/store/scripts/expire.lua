@@ -1,16 +1,16 @@
--- The watch: whatever is overdue goes round again or ends. Each is taken by exactly one caller.
+-- The reaper: whatever is overdue goes round again or ends. Each is taken by exactly one caller.
 -- Returns the time, whether it held, and what was done.
 -- hold ('1': end nothing yet), max_attempts, max_wait_ms, retention_ms, most, not_after ('' for ever)
 local hold, max_attempts, max_wait, retention = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local most = ARGV[5]
 local now = now_ms()
--- Sent in time but done late (the store was frozen), or sent by a watch that slept: nobody could renew
+-- Sent in time but done late (the store was frozen), or sent by a reaper that slept: nobody could renew
 -- a lease meanwhile.
 if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then hold = '1' end
 local done = { tostring(now), hold }
 
 -- The ids in a set whose time has come. An id without a record (evicted, deleted by hand) is dropped:
--- it must not keep the watch from all the others.
+-- it must not keep the reaper from all the others.
 local function due(set, before)
   local ids = {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. set, '-inf', before or now, 'LIMIT', 0, most)) do

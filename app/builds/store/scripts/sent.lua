@@ -9,7 +9,7 @@ if r[2] == 'sent' then return r[4] == token_id and 'sent' or 'unwanted' end
 -- Without a `jti`, two tokens for the same build within one second are the same token. One that was
 -- kept stays the next attempt's until a worker has claimed the build with it.
 if r[4] == token_id and redis.call('EXISTS', kept_key(id)) == 0 then return 'same_token' end
--- Too late for the token's lifetime; the watch puts the build back.
+-- Too late for the token's lifetime; the reaper puts the build back.
 if tonumber(redis.call('ZSCORE', P .. 'dispatched', id)) < now then return 'unwanted' end
 local attempt = redis.call('HINCRBY', build_key(id), 'attempt', 1)
 count('dispatched')

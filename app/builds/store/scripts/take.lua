@@ -18,7 +18,7 @@ for _ = 1, tonumber(ARGV[4]) do
     end
     if r[1] then
       -- The number of this take fences what its dispatcher writes: a dispatcher that stalls is
-      -- found by the watch, and the build may be another's by the time it goes on.
+      -- found by the reaper, and the build may be another's by the time it goes on.
       local take = redis.call('INCR', P .. 'turn')
       redis.call('SADD', active_key(owner), id)
       redis.call('ZADD', P .. 'dispatched', now_ms() + hold, id)

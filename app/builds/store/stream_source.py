@@ -11,7 +11,7 @@ from app.builds.store.connection import answering
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Glance:
+class Snapshot:
     """A build at one moment."""
 
     version: int  #: of its record
@@ -19,13 +19,13 @@ class Glance:
     data: bytes  #: the log from where it was asked for, as much as was asked for
 
 
-class ChangeReader:
+class StreamSource:
     """Raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
 
-    async def glance(self, build_id: str, start: int, size: int) -> Glance:
+    async def snapshot(self, build_id: str, start: int, size: int) -> Snapshot:
         """Where a build stands, and up to `size` bytes of its log from `start` on. Raises
         `NotFound`."""
         async with answering():
@@ -38,7 +38,7 @@ class ChangeReader:
         (status, version), length, data = found
         if status is None:
             raise NotFound(NotFound.__doc__)
-        return Glance(version=int(version or 0), length=length, data=bytes(data[:size]))
+        return Snapshot(version=int(version or 0), length=length, data=bytes(data[:size]))
 
     async def latest(self, owner: str) -> int:
         """The version of an owner's last change; 0 without any."""

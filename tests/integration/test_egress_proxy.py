@@ -1,4 +1,4 @@
-"""What a checkout may reach, and what a gate answers to rubbish."""
+"""What a checkout may reach, and what a proxy answers to rubbish."""
 
 import contextlib
 import ipaddress
@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from worker.egress_proxy import Gate, NotAllowed, Places
+from worker.egress_proxy import AddressPolicy, EgressProxy, NotAllowed
 
 
 @pytest.mark.parametrize(
@@ -23,18 +23,18 @@ from worker.egress_proxy import Gate, NotAllowed, Places
     ],
 )  # fmt: skip
 def test_this_machine_its_neighbours_and_what_is_nobodys_are_out_of_reach(address: str) -> None:
-    assert not Places().permit(ipaddress.ip_address(address))
+    assert not AddressPolicy().permit(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(
     "address", ["140.82.121.4", "1.1.1.1", "2606:50c0:8000::153", "64:ff9b::8c52:7904"]
 )
 def test_the_public_internet_is_within_reach(address: str) -> None:
-    assert Places().permit(ipaddress.ip_address(address))
+    assert AddressPolicy().permit(ipaddress.ip_address(address))
 
 
 def test_networks_that_are_named_are_within_reach_and_no_others() -> None:
-    places = Places(["10.1.0.0/16", "fd12::/16"])
+    policy = AddressPolicy(["10.1.0.0/16", "fd12::/16"])
     for address, within in {
         "10.1.2.3": True,
         "::ffff:10.1.2.3": True,
@@ -43,30 +43,30 @@ def test_networks_that_are_named_are_within_reach_and_no_others() -> None:
         "fd13::1": False,
         "127.0.0.1": False,
     }.items():
-        assert places.permit(ipaddress.ip_address(address)) == within, address
+        assert policy.permit(ipaddress.ip_address(address)) == within, address
 
 
 def test_a_network_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match=r"10\.1"):
-        Places(["10.1"])
+        AddressPolicy(["10.1"])
 
 
 def test_a_name_for_this_machine_is_this_machine() -> None:
     with pytest.raises(NotAllowed, match=r"localhost \((127.0.0.1|::1)\) is where sources may not"):
-        Places().addresses("localhost", 80)
+        AddressPolicy().addresses("localhost", 80)
 
 
 # ── the port itself ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
-    with closing(Gate(Places(["127.0.0.1/32"]), ssh=None)) as gate:
-        yield gate
+def proxy() -> Iterator[EgressProxy]:
+    with closing(EgressProxy(AddressPolicy(["127.0.0.1/32"]), ssh=None)) as proxy:
+        yield proxy
 
 
-def connected(gate: Gate) -> socket.socket:
-    (port,) = gate.listen_here()
+def connected(proxy: EgressProxy) -> socket.socket:
+    (port,) = proxy.listen_here()
     return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
@@ -104,8 +104,8 @@ NAME = b"\x03\x09localhost"
         (request(V4, 1), b"\x05\x00\x05\x04"),  # nobody listens
     ],
 )
-def test_what_is_not_let_through_is_told_so(gate: Gate, sent: bytes, answer: bytes) -> None:
-    with connected(gate) as client:
+def test_what_is_not_let_through_is_told_so(proxy: EgressProxy, sent: bytes, answer: bytes) -> None:
+    with connected(proxy) as client:
         # Who is hung up on with words still unread may not hear the answer.
         with contextlib.suppress(OSError):
             client.sendall(sent)
@@ -114,8 +114,8 @@ def test_what_is_not_let_through_is_told_so(gate: Gate, sent: bytes, answer: byt
         assert found.startswith(answer) or answer.startswith(found)
 
 
-def test_what_is_let_through_is_carried_both_ways_to_its_end(gate: Gate) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, connected(gate) as client:
+def test_what_is_let_through_is_carried_both_ways_to_its_end(proxy: EgressProxy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, connected(proxy) as client:
         client.sendall(request(V4, listener.getsockname()[1]) + b"question")
         server, _ = listener.accept()
         with server:
@@ -126,15 +126,15 @@ def test_what_is_let_through_is_carried_both_ways_to_its_end(gate: Gate) -> None
             server.sendall(b"answer" * 100_000)
             server.shutdown(socket.SHUT_RDWR)
         assert everything(client) == b"\x05\x00\x05\x00\x00\x01" + bytes(6) + b"answer" * 100_000
-    assert gate.refused is None
+    assert proxy.refused is None
 
 
-def test_a_gate_that_closes_ends_what_goes_through_it(gate: Gate) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, connected(gate) as client:
+def test_a_proxy_that_closes_ends_what_goes_through_it(proxy: EgressProxy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, connected(proxy) as client:
         client.sendall(request(V4, listener.getsockname()[1]))
         server, _ = listener.accept()
         with server:
-            gate.close()
+            proxy.close()
             server.settimeout(20)
             assert everything(server) == b""
         assert everything(client).startswith(b"\x05\x00")

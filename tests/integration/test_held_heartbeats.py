@@ -20,15 +20,15 @@ from tests.support.worker.api_double import (
     slow,
 )
 from tests.support.worker.calls import api_at, beating, claimed, result_for, shipping, soon
-from worker.api_client import Noise
+from worker.api_client import TransientError
 from worker.errors import ReportImpossible
-from worker.heartbeat import Heartbeat, Orders
+from worker.heartbeat import Heartbeat, RunSignals
 
 
 def test_the_lease_is_renewed_and_steps_are_told_when_they_change(double: Double, url: str) -> None:
     with api_at(url) as api:
         claimed(api)
-        with beating(api, Orders()) as heartbeat:
+        with beating(api, RunSignals()) as heartbeat:
             wait_until(
                 "beats", lambda: double.requests.count(("POST", f"/builds/{BUILD}/heartbeat"))
             )
@@ -43,14 +43,14 @@ def test_the_lease_is_renewed_and_steps_are_told_when_they_change(double: Double
 def test_noise_never_ends_a_build_and_what_it_swallowed_is_told_again(
     double: Double, url: str, noise: Behaviour
 ) -> None:
-    orders = Orders()
+    signals = RunSignals()
     with api_at(url) as api:
         claimed(api)
         double.misbehave.extend([noise, noise])
-        with beating(api, orders):
+        with beating(api, signals):
             wait_until("the progress is told", lambda: double.progress and not double.misbehave)
-    assert orders.lost is None
-    assert not orders.cancel
+    assert signals.lost is None
+    assert not signals.cancel
 
 
 def only_on(method: str, ending: str, behaviour: Behaviour) -> Behaviour:
@@ -80,12 +80,12 @@ def test_a_cancel_is_heard_on_every_call(
     with api_at(url) as api:
         claimed(api)
         double.always = only_on(method, ending, cancelling)
-        with shipping(api) as it, beating(api, it.orders):
+        with shipping(api) as it, beating(api, it.signals):
             it.spool.append(b"hello")
-            wait_until("it is heard", lambda: it.orders.cancel)
+            wait_until("it is heard", lambda: it.signals.cancel)
             it.spool.append(b" and bye")
             it.shipper.flush(soon())
-            assert it.orders.lost is None
+            assert it.signals.lost is None
     assert bytes(double.log) == b"hello and bye"
 
 
@@ -96,10 +96,10 @@ def test_a_lost_lease_is_heard_on_every_call(
     with api_at(url) as api:
         claimed(api)
         double.always = only_on(method, ending, lost)
-        with shipping(api) as it, beating(api, it.orders):
+        with shipping(api) as it, beating(api, it.signals):
             it.spool.append(b"hello")
-            wait_until("it is heard", lambda: it.orders.lost)
-    assert str(it.orders.lost) == "lease-lost"
+            wait_until("it is heard", lambda: it.signals.lost)
+    assert str(it.signals.lost) == "lease-lost"
     assert bytes(double.log) in {b"", b"hello"}
 
 
@@ -111,16 +111,16 @@ def test_a_flush_learns_of_a_lost_lease_at_once(double: Double, url: str) -> Non
             it.spool.append(b"hello")
             with pytest.raises(ReportImpossible):
                 it.shipper.flush(soon(60))
-            assert it.orders.lost is not None
+            assert it.signals.lost is not None
 
 
 def test_a_lost_lease_ends_the_calls(double: Double, url: str) -> None:
     with api_at(url) as api:
         claimed(api)
         double.always = lost
-        with shipping(api) as it, beating(api, it.orders):
+        with shipping(api) as it, beating(api, it.signals):
             it.spool.append(b"hello")
-            wait_until("it is heard", lambda: it.orders.lost)
+            wait_until("it is heard", lambda: it.signals.lost)
         ended = len(double.requests)
         assert ended <= 4
 
@@ -135,7 +135,7 @@ def test_a_surprise_does_not_end_the_heartbeat(double: Double, url: str) -> None
 
     with api_at(url) as api:
         claimed(api)
-        heartbeat = Heartbeat(api=api, orders=Orders(), lease_seconds=0.6, progress=progress)
+        heartbeat = Heartbeat(api=api, signals=RunSignals(), lease_seconds=0.6, progress=progress)
         heartbeat.start()
         try:
             wait_until("it goes on", lambda: double.progress)
@@ -155,13 +155,13 @@ def heartbeats(double: Double) -> list[float]:
 
 def test_an_order_is_heard_by_the_heartbeat_that_is_held(double: Double, url: str) -> None:
     double.holds = True
-    orders = Orders()
+    signals = RunSignals()
     with api_at(url) as api:
         claimed(api)
-        with beating(api, orders, lease_seconds=6):
+        with beating(api, signals, lease_seconds=6):
             wait_until("one is held", lambda: double.held)
             double.cancel = True
-            wait_until("it is heard", lambda: orders.cancel)
+            wait_until("it is heard", lambda: signals.cancel)
             heard = len(double.prefers)
             wait_until("the lease is kept", lambda: len(double.prefers) >= heard + 2)
     assert double.prefers[0] == "wait=2"
@@ -175,7 +175,7 @@ def test_holding_makes_no_more_requests(double: Double, url: str, *, holds: bool
     double.holds = holds
     with api_at(url) as api:
         claimed(api)
-        with beating(api, Orders(), lease_seconds=3):
+        with beating(api, RunSignals(), lease_seconds=3):
             wait_until("some were sent", lambda: len(double.prefers) == 4)
     times = heartbeats(double)
     assert times[3] - times[0] > 1.2, "half of what it should be"
@@ -185,7 +185,7 @@ def test_steps_are_told_while_a_heartbeat_is_held(double: Double, url: str) -> N
     double.holds = True
     with api_at(url) as api:
         claimed(api)
-        with beating(api, Orders(), lease_seconds=60) as heartbeat:
+        with beating(api, RunSignals(), lease_seconds=60) as heartbeat:
             wait_until("one is held", lambda: double.held and len(double.progress) == 1)
             heartbeat.tell()
             wait_until("the steps are told", lambda: len(double.progress) == 2)
@@ -197,7 +197,7 @@ def test_the_end_waits_for_no_heartbeat(double: Double, url: str) -> None:
     double.holds = True
     with api_at(url) as api:
         claimed(api)
-        with beating(api, Orders(), lease_seconds=60):
+        with beating(api, RunSignals(), lease_seconds=60):
             wait_until("one is held", lambda: double.held)
         assert double.held == 1
         api.report(result_for(b"", 0), deadline=soon())
@@ -209,7 +209,7 @@ def test_an_api_that_ends_is_followed_by_another_at_once(double: Double, url: st
     double.holds = True
     with api_at(url) as api:
         claimed(api)
-        with beating(api, Orders(), lease_seconds=360):
+        with beating(api, RunSignals(), lease_seconds=360):
             wait_until("one is held", lambda: double.held)
             double.ending = True
             wait_until("it is answered", lambda: not double.held)
@@ -228,12 +228,12 @@ def test_what_cuts_a_held_heartbeat_off_is_noise_and_no_storm(double: Double, ur
         return await cut_off_before(double, request, body)
 
     double.always = cut
-    orders = Orders()
+    signals = RunSignals()
     with api_at(url) as api:
         claimed(api)
-        with beating(api, orders, lease_seconds=60):
+        with beating(api, signals, lease_seconds=60):
             wait_until("it was tried again", lambda: len(heartbeats(double)) == 3)
-    assert orders.lost is None
+    assert signals.lost is None
     times = heartbeats(double)
     assert min(b - a for a, b in pairwise(times)) > 1
 
@@ -246,6 +246,6 @@ def test_a_held_heartbeat_that_is_not_answered_is_given_up_soon_after_its_time(
         claimed(api)
         double.always = slow(2)
         begun = time.monotonic()
-        with pytest.raises(Noise, match="ReadTimeout"):
+        with pytest.raises(TransientError, match="ReadTimeout"):
             api.renew(1)
         assert time.monotonic() - begun > 1

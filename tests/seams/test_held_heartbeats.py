@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.builds import errors
-from app.builds.held_heartbeats import Orders
+from app.builds.held_heartbeats import HeldHeartbeats
 from app.builds.log_reader import LogReader
 from app.builds.model import Credential
-from app.builds.pubsub import Changes
+from app.builds.pubsub import PubSub
 from app.builds.service import BuildRules, BuildService
 from app.builds.store import BuildStore, connect
 from app.contract.runs import Directive
@@ -32,15 +32,15 @@ RULES = BuildRules(
 class Holding:
     """Heartbeats as one API process holds them."""
 
-    def __init__(self, store: BuildStore, changes: Changes) -> None:
+    def __init__(self, store: BuildStore, changes: PubSub) -> None:
         self.changes = changes
         self.service = BuildService(store=store, logs=LogReader(store), rules=RULES)
-        self.orders = Orders(self.service, changes, lease=RULES.lease)
+        self.heartbeats = HeldHeartbeats(self.service, changes, lease=RULES.lease)
 
     async def heartbeat(
         self, build_id: str, who: Credential, seconds: float = HELD, client: "Client | None" = None
     ) -> Directive | None:
-        with self.orders.listen(build_id, who, LEASE) as listener:
+        with self.heartbeats.listen(build_id, who, LEASE) as listener:
             directive = await self.service.renew(build_id, who, LEASE)
             if directive.cancel:
                 return directive
@@ -150,7 +150,7 @@ async def test_it_ends_as_soon_as_nobody_hears(store: BuildStore, holding: Holdi
     waiting = await holding.held(build_id, who)
     waiting.client.leaves.set()
     assert await waiting.task is None
-    assert not holding.changes._bells
+    assert not holding.changes._wake_ups
 
 
 async def test_all_end_with_their_process(store: BuildStore, holding: Holding) -> None:
@@ -205,7 +205,7 @@ async def test_many_that_are_held_cost_no_connection_and_no_call(
     assert not any(each.task.done() for each in waiting[1:])
     holding.changes.stop()
     assert {await each.task for each in waiting[1:]} == {None}
-    assert not holding.changes._bells
+    assert not holding.changes._wake_ups
 
 
 @pytest.mark.parametrize(
@@ -213,4 +213,4 @@ async def test_many_that_are_held_cost_no_connection_and_no_call(
 )
 def test_it_is_held_for_a_third_of_the_lease_at_most(lease: float, wanted: int, held: int) -> None:
     no: Any = None
-    assert Orders(no, no, lease=lease).patience(wanted) == held
+    assert HeldHeartbeats(no, no, lease=lease).patience(wanted) == held
