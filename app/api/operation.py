@@ -38,15 +38,16 @@ class Operation:
     endpoint: Endpoint
     #: The scope that a user's token needs; `build` for build tokens; None for everyone.
     token: str | None = None
-    takes: type[BaseModel] | None = None
-    gives: type[BaseModel] | str | None = None  #: a model, or a media type
+    request_model: type[BaseModel] | None = None
+    response_model: type[BaseModel] | str | None = None  #: a model, or a media type
     status: int = 200
-    also: dict[int, str] = field(default_factory=dict)  #: other answers that are no problems
+    #: Other statuses that are no problems, each with what it means.
+    extra_responses: dict[int, str] = field(default_factory=dict)
     problems: Sequence[Code] = ()
     query: dict[str, str] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-    needs: dict[str, str] = field(default_factory=dict)  #: headers that must be there
-    tells: dict[str, str] = field(default_factory=dict)  #: headers that its answer may have
+    optional_headers: dict[str, str] = field(default_factory=dict)
+    required_headers: dict[str, str] = field(default_factory=dict)
+    response_headers: dict[str, str] = field(default_factory=dict)
     probe: bool = False  #: asked for by machines that look after this one: not counted
 
 

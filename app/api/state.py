@@ -12,8 +12,8 @@ from app.api.metrics.metrics import Metrics
 from app.api.problems import Problems
 from app.api.stream_limit import StreamLimit
 from app.builds.held_heartbeats import HeldHeartbeats
-from app.builds.queue_position import Waiting
-from app.builds.service import BuildService, Keep
+from app.builds.queue_position import QueuePositions
+from app.builds.service import BuildService, PrefetchTokens
 from app.builds.streams import BuildStreams
 
 #: A readiness check: returns when all is well, raises otherwise.
@@ -25,13 +25,13 @@ class AppState:
     service: BuildService
     streams: BuildStreams
     held_heartbeats: HeldHeartbeats
-    waiting: Waiting
+    queue_positions: QueuePositions
     auth: Authenticator
     limits: Limits
     stream_limit: StreamLimit
     metrics: Metrics
     #: From a user's token to what gets a build's tokens for it; None where tokens are minted.
-    exchange: Callable[[str], Keep] | None
+    exchange: Callable[[str], PrefetchTokens] | None
     problems: Problems
     max_body: int  #: bytes
     root: str  #: path of the API's URL, before all of ours; empty where it has none

@@ -39,10 +39,10 @@ from app.builds.held_heartbeats import HeldHeartbeats
 from app.builds.log_reader import LogReader
 from app.builds.pubsub import PubSub
 from app.builds.queue import BuildQueue, CeleryQueue
-from app.builds.queue_position import Waiting, WaitRules
+from app.builds.queue_position import QueuePositions, QueueRules
 from app.builds.reaper import Reaper, ReaperRules
 from app.builds.service import BuildRules, BuildService
-from app.builds.store import BuildStore, KeptStore, WaitReader, connect
+from app.builds.store import BuildStore, PrefetchedTokenStore, QueueReader, connect
 from app.builds.store.count_reader import CountReader
 from app.builds.store.keys import RATES
 from app.builds.store.stream_source import StreamSource
@@ -197,17 +197,26 @@ async def _lifespan(
     queue = TracedQueue(metrics.observed_queue(queue), traces)
     trusted = context_for(settings.keys_url, settings.token_url)
     async with httpx.AsyncClient(timeout=10, trust_env=True, verify=trusted, limits=_WARM) as http:
-        tokens = make_tokens(settings, http, keys, KeptStore(redis))
+        tokens = make_tokens(settings, http, keys, PrefetchedTokenStore(redis))
         mint = metrics.observed_mint(mint_with(tokens.minter))
         mint = traced_mint(mint, traces, provider=settings.minter)
         store = BuildStore(redis)
         pubsub = PubSub(news)
         streams = BuildStreams(store, StreamSource(redis), pubsub)
         app.state.end_streams = pubsub.stop
-        waiting = Waiting(WaitReader(redis), _wait_rules(settings))
+        queue_positions = QueuePositions(QueueReader(redis), _wait_rules(settings))
         limits = _limits(settings, redis)
         app.state.baton = _state(
-            settings, problems, store, pubsub, streams, queue, tokens, waiting, limits, metrics
+            settings,
+            problems,
+            store,
+            pubsub,
+            streams,
+            queue,
+            tokens,
+            queue_positions,
+            limits,
+            metrics,
         )
         background = [
             asyncio.create_task(_keep_running(run), name=name)
@@ -237,7 +246,7 @@ def _state(
     streams: BuildStreams,
     queue: BuildQueue,
     tokens: Tokens,
-    waiting: Waiting,
+    queue_positions: QueuePositions,
     limits: Limits,
     metrics: Metrics,
 ) -> AppState:
@@ -262,7 +271,7 @@ def _state(
         service=service,
         streams=streams,
         held_heartbeats=HeldHeartbeats(service, pubsub, lease=settings.lease),
-        waiting=waiting,
+        queue_positions=queue_positions,
         auth=Authenticator(
             tokens.verifier,
             ProofChecker([settings.api_url, *settings.dpop_urls], store.first_use),
@@ -343,8 +352,8 @@ def _dispatcher(
     )
 
 
-def _wait_rules(settings: Settings) -> WaitRules:
-    return WaitRules(
+def _wait_rules(settings: Settings) -> QueueRules:
+    return QueueRules(
         user_limit=settings.user_concurrency,
         window=settings.dispatch_window,
         queue_ttl=settings.queue_ttl,

@@ -12,8 +12,8 @@ import httpx
 
 from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed
-from app.builds.model import Kept, Ticket
-from app.builds.service import Keep
+from app.builds.model import PrefetchedTokens, Ticket
+from app.builds.service import PrefetchTokens
 from app.config.settings import Settings
 from app.contract import scopes
 from app.contract.builds import TokenFacts
@@ -33,7 +33,7 @@ from app.tokens.minting.client_authentication import (
 )
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
 from app.tokens.minting.local import LocalMinter, SigningKey
-from app.tokens.minting.prefetched import KeptTokenMinter, KeptTokens, sealed
+from app.tokens.minting.prefetched import PrefetchedTokenMinter, PrefetchedTokenSource, sealed
 from app.tokens.minting.token_endpoint import TokenEndpoint
 from app.tokens.minting.token_exchange import TokenExchange
 from app.tokens.verifier import Policy, TrustedIssuer, Verifier
@@ -45,7 +45,7 @@ _PATIENCE: Final = 5.0
 _TRIES: Final = 3
 
 #: From a user's token to what obtains the tokens of a build of theirs.
-KeepFor = Callable[[str], Keep]
+PrefetchFor = Callable[[str], PrefetchTokens]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Tokens:
     keys: JwksCache
     published: Mapping[str, Any]
     exchanged: ExchangedTokens | None = None  #: reads build tokens that were exchanged for users'
-    exchange: KeepFor | None = None  #: obtains them, for the user with this token
+    exchange: PrefetchFor | None = None  #: obtains them, for the user with this token
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +93,7 @@ def _assertion_key(settings: Settings) -> AssertionKey | None:
 
 
 def make_tokens(
-    settings: Settings, http: httpx.AsyncClient, own: OwnKeys, kept: KeptTokens
+    settings: Settings, http: httpx.AsyncClient, own: OwnKeys, prefetched: PrefetchedTokenSource
 ) -> Tokens:
     keys = JwksCache(settings.keys_url, http, frozenset(settings.algorithms))
     issuers = [
@@ -136,7 +136,7 @@ def make_tokens(
         return Tokens(verifier=verifier, minter=local, keys=keys, published=local.jwks())
     authentication = _authentication(settings, own.assertion)
     if settings.minter == "token_exchange":
-        return _exchanging(settings, http, authentication, verifier, keys, kept)
+        return _exchanging(settings, http, authentication, verifier, keys, prefetched)
     endpoint = TokenEndpoint(settings.token_url, authentication, http, body=settings.mint_body)
     return Tokens(
         verifier=verifier,
@@ -170,7 +170,7 @@ def _exchanging(
     authentication: ClientAuthentication,
     verifier: Verifier,
     keys: JwksCache,
-    kept: KeptTokens,
+    prefetched: PrefetchedTokenSource,
 ) -> Tokens:
     seal = settings.seal
     if seal is None:  # pragma: no cover
@@ -182,18 +182,20 @@ def _exchanging(
     exchange = TokenExchange(endpoint, exchanged, target=settings.mint_target)
     return Tokens(
         verifier=verifier,
-        minter=KeptTokenMinter(kept, seal, exchanged),
+        minter=PrefetchedTokenMinter(prefetched, seal, exchanged),
         keys=keys,
         published={"keys": []},
         exchanged=exchanged,
-        exchange=lambda subject_token: _keep_with(exchange, subject_token, settings, seal),
+        exchange=lambda subject_token: _prefetch_with(exchange, subject_token, settings, seal),
     )
 
 
-def _keep_with(exchange: TokenExchange, subject_token: str, settings: Settings, seal: Seal) -> Keep:
+def _prefetch_with(
+    exchange: TokenExchange, subject_token: str, settings: Settings, seal: Seal
+) -> PrefetchTokens:
     """What a submission needs of an exchange, in its own words: a token for each attempt."""
 
-    async def keep(*, user_id: str, build_id: str, timeout: float) -> Kept:
+    async def prefetch(*, user_id: str, build_id: str, timeout: float) -> PrefetchedTokens:
         request = MintRequest(
             user_id=user_id,
             build_id=build_id,
@@ -205,9 +207,11 @@ def _keep_with(exchange: TokenExchange, subject_token: str, settings: Settings, 
             log.warning("not submitted: %s", error)
             raise _failed(error) from error
         ends = max(each.facts.expires_at for each in minted)
-        return Kept(sealed=sealed(seal, build_id, minted), lasts=max(1.0, ends - time.time()))
+        return PrefetchedTokens(
+            sealed=sealed(seal, build_id, minted), lasts=max(1.0, ends - time.time())
+        )
 
-    return keep
+    return prefetch
 
 
 # ── dispatch ──────────────────────────────────────────────────────────────────────────────────

@@ -82,14 +82,14 @@ class Ticket:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class PrefetchedTokens:
     """What the attempts at a build will need and nobody can get later; none of it is read here."""
 
     sealed: tuple[str, ...] = field(repr=False)  #: one for each attempt
     lasts: float  #: seconds for which they are of any use
 
 
-NOTHING_KEPT: Final = Kept(sealed=(), lasts=0.0)
+NO_TOKENS: Final = PrefetchedTokens(sealed=(), lasts=0.0)
 
 
 class Timers(Protocol):

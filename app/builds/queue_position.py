@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from app.builds.store.queue_reader import Wait, WaitReader
+from app.builds.store.queue_reader import QueueReader, Wait
 from app.contract.builds import QueueView, WaitReason
 from app.contract.status import Reason
 
@@ -18,14 +18,14 @@ _PROVIDER: Final = (Reason.NO_TOKEN, Reason.TOKEN_REFUSED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WaitRules:
+class QueueRules:
     user_limit: int  #: builds of one user, dispatched or running
     window: int  #: messages waiting for workers at most
     queue_ttl: float  #: seconds that a message may wait
 
 
-class Waiting:
-    def __init__(self, reader: WaitReader, rules: WaitRules) -> None:
+class QueuePositions:
+    def __init__(self, reader: QueueReader, rules: QueueRules) -> None:
         self._reader = reader
         self._rules = rules
 
@@ -34,7 +34,7 @@ class Waiting:
         return explain(await self._reader.read(owner, build_id), self._rules)
 
 
-def explain(wait: Wait, rules: WaitRules) -> QueueView:
+def explain(wait: Wait, rules: QueueRules) -> QueueView:
     """What a person wants to know who waits."""
     why, message = _why(wait, rules)
     ahead = _ahead(wait)
@@ -62,7 +62,7 @@ def _ahead(wait: Wait) -> int:
     return min(wait.dispatched + turns, max(0, wait.queued - 1))
 
 
-def _why(wait: Wait, rules: WaitRules) -> tuple[WaitReason, str]:
+def _why(wait: Wait, rules: QueueRules) -> tuple[WaitReason, str]:
     if wait.again is not None or wait.reason:
         return _refused(wait)
     if wait.place is not None:
@@ -92,7 +92,7 @@ def _refused(wait: Wait) -> tuple[WaitReason, str]:
     return WaitReason.STARTING, f"It is about to be handed to a worker.{again}"
 
 
-def _dispatched(wait: Wait, rules: WaitRules) -> tuple[WaitReason, str]:
+def _dispatched(wait: Wait, rules: QueueRules) -> tuple[WaitReason, str]:
     if wait.claim_by is None or not wait.sent:
         return WaitReason.STARTING, "Its token is being fetched."
     if wait.now - (wait.claim_by - rules.queue_ttl) < _PATIENCE:
@@ -121,7 +121,7 @@ def _ago(seconds: float) -> str:
     return f"{max(0, seconds):.0f} s ago"
 
 
-def _estimate(wait: Wait, why: WaitReason, ahead: int, rules: WaitRules) -> float | None:
+def _estimate(wait: Wait, why: WaitReason, ahead: int, rules: QueueRules) -> float | None:
     """Seconds, by Little's law: builds ahead, times how long one runs, over how many run at once.
 
     None where nobody can tell: nothing ran of late, or what is missing is not builds' ends.

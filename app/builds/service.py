@@ -10,7 +10,7 @@ from typing import Protocol
 from app.builds.errors import LogIncomplete, NotFound, SpecRefused
 from app.builds.ids import PATTERN, BuildIds
 from app.builds.log_reader import LogReader
-from app.builds.model import NOTHING_KEPT, Credential, Kept
+from app.builds.model import NO_TOKENS, Credential, PrefetchedTokens
 from app.builds.store import BuildStore
 from app.builds.store.results import Finish
 from app.contract.builds import BuildPage, BuildView, LogView
@@ -20,11 +20,13 @@ from app.contract.status import Status
 from app.observability import log_context, tracing
 
 
-class Keep(Protocol):
+class PrefetchTokens(Protocol):
     """Obtains what the attempts at a build will need, while its user is there. Raises
     `MintFailed`."""
 
-    async def __call__(self, *, user_id: str, build_id: str, timeout: float) -> Kept: ...
+    async def __call__(
+        self, *, user_id: str, build_id: str, timeout: float
+    ) -> PrefetchedTokens: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,12 +62,12 @@ class BuildService:
         *,
         idempotency_key: str | None = None,
         retry_of: str | None = None,
-        keep: Keep | None = None,
+        prefetch: PrefetchTokens | None = None,
     ) -> BuildView:
         """Accept a build: on record and queued when this returns.
 
         With an `idempotency_key`, the same key and spec return the build that they made before.
-        Raises `SpecRefused`, `KeyReused`, `QueueFull`, and what `keep` raises.
+        Raises `SpecRefused`, `KeyReused`, `QueueFull`, and what `prefetch` raises.
         """
         spec, timeout = self._checked(spec)
         spec_json = spec.model_dump_json()
@@ -73,17 +75,17 @@ class BuildService:
         if idempotency_key is not None:
             body = f"{retry_of or ''}\n{spec_json}"
             idempotency = (_sha256(idempotency_key), _sha256(body))
-        if keep and idempotency:  # what is kept costs the provider work: not for a repeat
+        if prefetch and idempotency:  # prefetching costs the provider work: not for a repeat
             before = await self._store.submitted(owner, idempotency)
             if before is not None:
                 log_context.bind(build_id=before)
                 return await self.show(owner, before)
         build_id = self._ids.new()
         log_context.bind(build_id=build_id)
-        kept = NOTHING_KEPT
-        if keep:
+        prefetched = NO_TOKENS
+        if prefetch:
             await self._store.check_room(owner, self._rules.user_queue)
-            kept = await keep(user_id=owner, build_id=build_id, timeout=timeout)
+            prefetched = await prefetch(user_id=owner, build_id=build_id, timeout=timeout)
         build_id, created = await self._store.submit(
             build_id=build_id,
             owner=owner,
@@ -96,7 +98,7 @@ class BuildService:
             labels=spec.labels,
             queue_limit=self._rules.user_queue,
             trace=tracing.written(),
-            kept=kept,
+            prefetched=prefetched,
         )
         if created is None:
             log_context.bind(build_id=build_id)
@@ -163,12 +165,16 @@ class BuildService:
         build_id: str,
         *,
         idempotency_key: str | None = None,
-        keep: Keep | None = None,
+        prefetch: PrefetchTokens | None = None,
     ) -> BuildView:
         """A new build with the same spec."""
         before = await self.show(owner, build_id)
         return await self.submit(
-            owner, before.spec, idempotency_key=idempotency_key, retry_of=before.id, keep=keep
+            owner,
+            before.spec,
+            idempotency_key=idempotency_key,
+            retry_of=before.id,
+            prefetch=prefetch,
         )
 
     async def log_length(self, owner: str, build_id: str) -> tuple[Status, int]:

@@ -9,8 +9,8 @@ import click
 
 from app.cli.defaults import DEFAULT_API
 from app.cli.sign_in.grant import is_token
-from app.cli.sign_in.saved_sign_ins import KeptTokens
-from app.cli.sign_in.token_source import KeptSource, sign_in
+from app.cli.sign_in.saved_sign_ins import SavedSignIns
+from app.cli.sign_in.token_source import SavedTokenSource, sign_in
 from app.client import BatonClient, OneToken, TokenSource
 
 R = TypeVar("R")
@@ -58,10 +58,10 @@ def _source(api: str, token: str) -> TokenSource:
         if not is_token(token):
             raise click.UsageError("BATON_TOKEN (--token) does not look like an access token")
         return OneToken(token)
-    tokens = KeptTokens.of_user(os.environ)
-    kept = tokens.read(api)
-    if kept is None:
+    tokens = SavedSignIns.of_user(os.environ)
+    saved = tokens.read(api)
+    if saved is None:
         raise NotSignedIn(
             f"not signed in to {api}: {sign_in(api)}\nor set BATON_TOKEN to an access token"
         )
-    return KeptSource(tokens, kept)
+    return SavedTokenSource(tokens, saved)

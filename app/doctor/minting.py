@@ -9,7 +9,7 @@ import httpx
 from app.bootstrap.tokens import Tokens, make_tokens, own_keys
 from app.builds.errors import MintFailed
 from app.builds.ids import BuildIds
-from app.builds.store import KeptStore, connect
+from app.builds.store import PrefetchedTokenStore, connect
 from app.config.settings import Settings
 from app.contract import scopes
 from app.contract.doctor import Finding
@@ -49,7 +49,7 @@ async def check_minting(
         settings,
         http,
         await asyncio.to_thread(own_keys, settings),
-        KeptStore(redis),
+        PrefetchedTokenStore(redis),
     )
     try:
         found = []

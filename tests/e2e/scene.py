@@ -136,7 +136,7 @@ def user_calls(scene: Scene, build_id: str, token: str | None) -> list[httpx.Res
     answers = []
     for each in OPERATIONS:
         if each.token and each.token != BUILD_TOKEN:
-            body = {"json": steps("true")} if each.takes else {}
+            body = {"json": steps("true")} if each.request_model else {}
             answers.append(scene.call(each.method, paths.of(each.path, build_id), token, **body))
     assert len(answers) >= 6
     return answers

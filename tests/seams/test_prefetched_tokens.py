@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from app.builds import errors
-from app.builds.model import Credential, Kept
-from app.builds.store import BuildStore, KeptStore, connect, keys
+from app.builds.model import Credential, PrefetchedTokens
+from app.builds.store import BuildStore, PrefetchedTokenStore, connect, keys
 from app.builds.store.results import Taken
 from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason, Status
 from app.tokens.errors import NoneLeft, UnfitToken
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.minting import MintedToken, MintRequest
-from app.tokens.minting.prefetched import KeptTokenMinter, sealed
+from app.tokens.minting.prefetched import PrefetchedTokenMinter, sealed
 from app.tokens.verifier import Verifier
 from tests.seams.stored import IDS, SPEC, claim, expire, result, status_of, take
 from tests.support.providers.exchange_bench import SUBJECT_TOKEN, Exchanger, exchanger, trusted
@@ -34,9 +34,9 @@ async def provider() -> AsyncIterator[Exchanger]:
 
 
 @pytest.fixture
-async def kept(redis: RedisProcess) -> AsyncIterator[KeptStore]:
+async def prefetched(redis: RedisProcess) -> AsyncIterator[PrefetchedTokenStore]:
     client = connect(redis.url)
-    yield KeptStore(client)
+    yield PrefetchedTokenStore(client)
     await client.aclose()
 
 
@@ -58,7 +58,7 @@ class Waiting:
         assert taken.build_id == self.build_id
         return taken
 
-    async def dispatch(self, minter: KeptTokenMinter) -> MintedToken:
+    async def dispatch(self, minter: PrefetchedTokenMinter) -> MintedToken:
         """Take the build and put its attempt on record, as dispatch does."""
         taken = await self.take()
         minted = await minter.mint(self.request)
@@ -89,14 +89,20 @@ async def submitted(store: BuildStore, provider: Exchanger, *, lasts: float = 36
         retry_of=None,
         idempotency=None,
         idempotency_ttl=60,
-        kept=Kept(sealed=sealed(Seal([KEY]), request.build_id, tokens), lasts=lasts),
+        prefetched=PrefetchedTokens(
+            sealed=sealed(Seal([KEY]), request.build_id, tokens), lasts=lasts
+        ),
     )
     return Waiting(store=store, request=request, tokens=tokens)
 
 
-def minter(kept: KeptStore, provider: Exchanger, *, later: float = 0.0) -> KeptTokenMinter:
+def minter(
+    prefetched: PrefetchedTokenStore, provider: Exchanger, *, later: float = 0.0
+) -> PrefetchedTokenMinter:
     """`later` is how many seconds after submission it works."""
-    return KeptTokenMinter(kept, Seal([KEY]), provider.tokens, clock=lambda: time.time() + later)
+    return PrefetchedTokenMinter(
+        prefetched, Seal([KEY]), provider.tokens, clock=lambda: time.time() + later
+    )
 
 
 async def contents(redis: RedisProcess) -> str:
@@ -113,11 +119,11 @@ async def contents(redis: RedisProcess) -> str:
 
 
 async def test_each_claim_uses_one_token_up_and_the_provider_is_not_asked(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     waiting = await submitted(store, provider)
     asked = len(provider.server.heard)
-    mints = minter(kept, provider)
+    mints = minter(prefetched, provider)
 
     for expected in waiting.tokens:
         minted = await waiting.dispatch(mints)
@@ -130,10 +136,10 @@ async def test_each_claim_uses_one_token_up_and_the_provider_is_not_asked(
 
 
 async def test_a_token_whose_message_was_lost_is_the_next_attempts(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     waiting = await submitted(store, provider)
-    mints = minter(kept, provider)
+    mints = minter(prefetched, provider)
     for attempt in range(1, 6):
         taken = await waiting.take()
         minted = await mints.mint(waiting.request)
@@ -150,10 +156,10 @@ async def test_a_token_whose_message_was_lost_is_the_next_attempts(
 
 
 async def test_a_claim_that_is_repeated_uses_one_token(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     waiting = await submitted(store, provider)
-    mints = minter(kept, provider)
+    mints = minter(prefetched, provider)
     minted = await waiting.dispatch(mints)
 
     for _ in range(3):
@@ -164,10 +170,10 @@ async def test_a_claim_that_is_repeated_uses_one_token(
 
 
 async def test_a_claimed_attempts_token_does_not_do_for_the_next(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     waiting = await submitted(store, provider)
-    mints = minter(kept, provider)
+    mints = minter(prefetched, provider)
     first = await waiting.dispatch(mints)
     lost = await waiting.claim(first)
     await waiting.hand_back(lost)
@@ -179,7 +185,7 @@ async def test_a_claimed_attempts_token_does_not_do_for_the_next(
 
 
 async def test_a_build_without_tokens_left_is_given_up(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     waiting = await submitted(store, provider)
     taken = await waiting.take()
@@ -189,7 +195,7 @@ async def test_a_build_without_tokens_left_is_given_up(
     view = (await store.get(waiting.build_id)).view
     assert (view.status, view.reason) == (Status.ERRORED, Reason.TOKENS_SPENT)
     assert view.message == "none is left"
-    assert await kept.first(waiting.build_id) is None
+    assert await prefetched.first(waiting.build_id) is None
     assert await take(store) is None
 
 
@@ -223,17 +229,17 @@ async def test_what_waits_shows_no_token(
 
 
 async def test_nothing_is_kept_of_a_build_that_has_ended(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     cancelled = await submitted(store, provider)
     await store.cancel(cancelled.build_id, cancelled.request.user_id, who="ann")
-    assert await kept.first(cancelled.build_id) is None
+    assert await prefetched.first(cancelled.build_id) is None
 
     done = await submitted(store, provider)
-    who = await done.claim(await done.dispatch(minter(kept, provider)))
-    assert await kept.first(done.build_id) is not None
+    who = await done.claim(await done.dispatch(minter(prefetched, provider)))
+    assert await prefetched.first(done.build_id) is not None
     await store.finish(done.build_id, who, lease_id="lease of nonce", result=result())
-    assert await kept.first(done.build_id) is None
+    assert await prefetched.first(done.build_id) is None
 
 
 async def test_what_is_kept_expires_with_the_tokens(
@@ -248,18 +254,18 @@ async def test_what_is_kept_expires_with_the_tokens(
 
 
 async def test_tokens_that_waited_too_long_are_thrown_away(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     for later in (provider.lifetime - 100, provider.lifetime + 100):
         waiting = await submitted(store, provider)
 
         with pytest.raises(NoneLeft, match="submit it again"):
-            await minter(kept, provider, later=later).mint(waiting.request)
-        assert await kept.first(waiting.build_id) is None
+            await minter(prefetched, provider, later=later).mint(waiting.request)
+        assert await prefetched.first(waiting.build_id) is None
 
 
 async def test_one_builds_token_does_not_open_as_anothers(
-    store: BuildStore, kept: KeptStore, redis: RedisProcess, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, redis: RedisProcess, provider: Exchanger
 ) -> None:
     one, other = await submitted(store, provider), await submitted(store, provider)
     client = connect(redis.url)
@@ -267,15 +273,15 @@ async def test_one_builds_token_does_not_open_as_anothers(
     await client.aclose()
 
     with pytest.raises(UnfitToken, match="sealed for another purpose"):
-        await minter(kept, provider).mint(other.request)
+        await minter(prefetched, provider).mint(other.request)
 
 
 async def test_tokens_stay_while_the_key_that_sealed_them_is_missing(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     waiting = await submitted(store, provider)
-    without = KeptTokenMinter(kept, Seal([new_key()]), provider.tokens)
-    rotated = KeptTokenMinter(kept, Seal([new_key(), KEY]), provider.tokens)
+    without = PrefetchedTokenMinter(prefetched, Seal([new_key()]), provider.tokens)
+    rotated = PrefetchedTokenMinter(prefetched, Seal([new_key(), KEY]), provider.tokens)
 
     with pytest.raises(UnfitToken, match="keep a sealing key"):
         await without.mint(waiting.request)
@@ -284,13 +290,15 @@ async def test_tokens_stay_while_the_key_that_sealed_them_is_missing(
 
 
 async def test_tokens_stay_while_settings_are_wrong(
-    store: BuildStore, kept: KeptStore, provider: Exchanger
+    store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     waiting = await submitted(store, provider)
     misspelt = replace(policy(), minting_clients=frozenset({"baton-apj"}))
-    wrong = KeptTokenMinter(kept, Seal([KEY]), ExchangedTokens(Verifier([trusted()], misspelt)))
+    wrong = PrefetchedTokenMinter(
+        prefetched, Seal([KEY]), ExchangedTokens(Verifier([trusted()], misspelt))
+    )
 
     with pytest.raises(UnfitToken, match="BATON_MINT_CLIENT_ID"):
         await wrong.mint(waiting.request)
 
-    assert await minter(kept, provider).mint(waiting.request) == waiting.tokens[0]
+    assert await minter(prefetched, provider).mint(waiting.request) == waiting.tokens[0]

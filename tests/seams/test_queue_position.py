@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.builds.store import BuildStore, WaitReader, connect
+from app.builds.store import BuildStore, QueueReader, connect
 from tests.seams.stored import claim, dispatch, result, submit
 from tests.support.servers.redis_process import RedisProcess
 
@@ -12,13 +12,13 @@ ANN, BOB = "auth0|ann", "auth0|bob"
 
 
 @pytest.fixture
-async def waits(redis: RedisProcess) -> AsyncIterator[WaitReader]:
+async def waits(redis: RedisProcess) -> AsyncIterator[QueueReader]:
     client = connect(redis.url)
-    yield WaitReader(client)
+    yield QueueReader(client)
     await client.aclose()
 
 
-async def test_ranks_and_counts_follow_the_builds(store: BuildStore, waits: WaitReader) -> None:
+async def test_ranks_and_counts_follow_the_builds(store: BuildStore, waits: QueueReader) -> None:
     first = await submit(store, ANN)
     await submit(store, BOB)
     second = await submit(store, ANN)
@@ -43,7 +43,7 @@ async def test_ranks_and_counts_follow_the_builds(store: BuildStore, waits: Wait
 
 
 async def test_how_long_builds_run_is_learned_from_their_ends(
-    store: BuildStore, waits: WaitReader
+    store: BuildStore, waits: QueueReader
 ) -> None:
     build_id = await submit(store, ANN)
     _, who = await dispatch(store)
@@ -55,7 +55,7 @@ async def test_how_long_builds_run_is_learned_from_their_ends(
 
 
 async def test_one_that_was_put_back_says_why_and_until_when(
-    store: BuildStore, waits: WaitReader
+    store: BuildStore, waits: QueueReader
 ) -> None:
     build_id = await submit(store, ANN)
     taken = await store.take(window=10, limit=10, hold=60)

@@ -14,7 +14,7 @@ from app.tokens.minting.client_authentication import (
     PrivateKeyJwt,
 )
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
-from app.tokens.minting.prefetched import KeptTokenMinter
+from app.tokens.minting.prefetched import PrefetchedTokenMinter
 from app.tokens.signing_key import SigningKey
 from tests.unit.test_settings import GOOD
 
@@ -43,7 +43,7 @@ async def shown(environ: dict[str, str]) -> str:
         await tokens.keys.close()
         assert (tokens.exchange is not None) == (settings.minter == "token_exchange")
         assert (tokens.exchanged is not None) == (settings.minter == "token_exchange")
-        kind = KeptTokenMinter if tokens.exchange else ClientCredentialsMinter
+        kind = PrefetchedTokenMinter if tokens.exchange else ClientCredentialsMinter
         assert isinstance(tokens.minter, kind)
         return repr(tokens.minter)
 

@@ -68,10 +68,10 @@ def document(
     """The document for an API at `api_url` whose issuer's discovery is at the other URL."""
     modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
     for operation in operations:
-        if operation.takes:
-            modes.append((operation.takes, "validation"))
-        if isinstance(operation.gives, type):
-            modes.append((operation.gives, "serialization"))
+        if operation.request_model:
+            modes.append((operation.request_model, "validation"))
+        if isinstance(operation.response_model, type):
+            modes.append((operation.response_model, "serialization"))
     names, definitions = models_json_schema(list(dict.fromkeys(modes)), ref_template=_REF)
     described: dict[str, Any] = {}
     for operation in operations:
@@ -110,7 +110,10 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
         ),
         "responses": {
             str(status): _success(operation, text, names)
-            for status, text in {operation.status: operation.summary, **operation.also}.items()
+            for status, text in {
+                operation.status: operation.summary,
+                **operation.extra_responses,
+            }.items()
         },
     }
     parameters = [
@@ -118,15 +121,17 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
     parameters += [_parameter("query", name, text) for name, text in operation.query.items()]
-    parameters += [_parameter("header", name, text) for name, text in operation.headers.items()]
+    parameters += [
+        _parameter("header", name, text) for name, text in operation.optional_headers.items()
+    ]
     parameters += [
         _parameter("header", name, text) | {"required": True}
-        for name, text in operation.needs.items()
+        for name, text in operation.required_headers.items()
     ]
     if parameters:
         described["parameters"] = parameters
-    if operation.takes:
-        schema = names[operation.takes, "validation"]
+    if operation.request_model:
+        schema = names[operation.request_model, "validation"]
         described["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": schema}},
@@ -145,7 +150,7 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
             codes.append(Code.NOT_FOUND)
     elif not operation.probe:
         codes.append(Code.TOO_MANY)
-    if operation.takes:
+    if operation.request_model:
         codes += _JSON
     for status in sorted({status_of(code) for code in codes}):
         words = ", ".join(dict.fromkeys(code for code in codes if status_of(code) == status))
@@ -158,16 +163,16 @@ def _operation(operation: Operation, names: dict[Any, Any]) -> dict[str, Any]:
 
 def _success(operation: Operation, text: str, names: dict[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": text}
-    if isinstance(operation.gives, str):
-        kind = "object" if operation.gives == "application/json" else "string"
-        answer["content"] = {operation.gives: {"schema": {"type": kind}}}
-    elif operation.gives:
-        schema = names[operation.gives, "serialization"]
+    if isinstance(operation.response_model, str):
+        kind = "object" if operation.response_model == "application/json" else "string"
+        answer["content"] = {operation.response_model: {"schema": {"type": kind}}}
+    elif operation.response_model:
+        schema = names[operation.response_model, "serialization"]
         answer["content"] = {"application/json": {"schema": schema}}
-    if operation.tells:
+    if operation.response_headers:
         answer["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in operation.tells.items()
+            for name, text in operation.response_headers.items()
         }
     return answer
 

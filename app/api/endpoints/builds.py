@@ -11,7 +11,7 @@ from app.api.auth import require, token_of
 from app.api.problems import ApiError
 from app.api.state import state
 from app.builds.ids import PATTERN
-from app.builds.service import Keep
+from app.builds.service import PrefetchTokens
 from app.contract import paths
 from app.contract.builds import BuildPage, BuildView
 from app.contract.problems import Code
@@ -38,7 +38,7 @@ async def submit(request: Request, user: UserPrincipal) -> Response:
     key = bodies.idempotency_key(request)
     spec = await bodies.read_model(request, BuildSpec, state(request).max_body)
     build = await state(request).service.submit(
-        user.user_id, spec, idempotency_key=key, keep=_keep(request)
+        user.user_id, spec, idempotency_key=key, prefetch=_prefetch(request)
     )
     return _accepted(request, build)
 
@@ -49,7 +49,7 @@ async def retry(request: Request, user: UserPrincipal) -> Response:
         user.user_id,
         request.path_params["build_id"],
         idempotency_key=bodies.idempotency_key(request),
-        keep=_keep(request),
+        prefetch=_prefetch(request),
     )
     return _accepted(request, build)
 
@@ -96,7 +96,7 @@ def _labels(request: Request) -> list[str]:
 async def show(request: Request, user: UserPrincipal) -> Response:
     build = await state(request).service.show(user.user_id, request.path_params["build_id"])
     if build.status is Status.QUEUED:
-        queue = await state(request).waiting.of(user.user_id, build.id)
+        queue = await state(request).queue_positions.of(user.user_id, build.id)
         build = build.model_copy(update={"queue": queue})
     return _json(build)
 
@@ -106,7 +106,7 @@ async def cancel(request: Request, user: UserPrincipal) -> Response:
     return _json(build, 200 if build.status.final else 202)
 
 
-def _keep(request: Request) -> Keep | None:
+def _prefetch(request: Request) -> PrefetchTokens | None:
     """What gets the build's tokens in exchange for the user's, where that is how they are got."""
     exchange = state(request).exchange
     return exchange(token_of(request)) if exchange else None

@@ -24,9 +24,9 @@ from app.api.metrics.store_collector import StoreCollector
 from app.api.stream_limit import StreamLimit
 from app.builds.dispatch import Mint
 from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
-from app.builds.model import Kept, Ticket, Timers
+from app.builds.model import PrefetchedTokens, Ticket, Timers
 from app.builds.queue import BuildQueue
-from app.builds.service import Keep
+from app.builds.service import PrefetchTokens
 from app.builds.store.count_reader import CountReader
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -104,22 +104,26 @@ class Metrics:
 
         return observed
 
-    def observed_exchange(self, exchange: Callable[[str], Keep]) -> Callable[[str], Keep]:
+    def observed_exchange(
+        self, exchange: Callable[[str], PrefetchTokens]
+    ) -> Callable[[str], PrefetchTokens]:
         """The same, looked at."""
         seconds = self._exchange.labels(self._provider)
 
-        def observed(subject_token: str) -> Keep:
-            keep = exchange(subject_token)
+        def observed(subject_token: str) -> PrefetchTokens:
+            prefetch = exchange(subject_token)
 
-            async def kept(*, user_id: str, build_id: str, timeout: float) -> Kept:
+            async def prefetched(
+                *, user_id: str, build_id: str, timeout: float
+            ) -> PrefetchedTokens:
                 with _timed(seconds):
                     try:
-                        return await keep(user_id=user_id, build_id=build_id, timeout=timeout)
+                        return await prefetch(user_id=user_id, build_id=build_id, timeout=timeout)
                     except MintFailed as error:
                         self._exchange_failures.labels(self._provider, error.reason).inc()
                         raise
 
-            return kept
+            return prefetched
 
         return observed
 

@@ -12,7 +12,7 @@ from app.builds.store import keys
 from app.builds.store.connection import answering
 
 
-class KeptStore:
+class PrefetchedTokenStore:
     """Raises `StoreUnavailable` when Redis does not answer; all calls may be repeated."""
 
     def __init__(self, redis: "Redis") -> None:

@@ -33,7 +33,7 @@ class Wait:
     worker_seen: float | None  #: when a worker spoke last
 
 
-class WaitReader:
+class QueueReader:
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
 

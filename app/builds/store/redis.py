@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from app.builds import errors
-from app.builds.model import NOTHING_KEPT, Build, Credential, Kept
+from app.builds.model import NO_TOKENS, Build, Credential, PrefetchedTokens
 from app.builds.store import keys, scripts
 from app.builds.store.connection import answering
 from app.builds.store.label_search import labelled
@@ -103,9 +103,9 @@ class BuildStore:
         labels: Mapping[str, str] | None = None,
         queue_limit: int = _NO_LIMIT,
         trace: str = "",
-        kept: Kept = NOTHING_KEPT,
+        prefetched: PrefetchedTokens = NO_TOKENS,
     ) -> tuple[str, int | None]:
-        """Record a new build, and what is kept for it, and queue it.
+        """Record a new build, and what was prefetched for it, and queue it.
 
         `labels` are the spec's, to be found by. `idempotency` is a key and the digest of the body;
         `trace` is for whoever takes the build.
@@ -118,7 +118,7 @@ class BuildStore:
         answer = await self._run(
             "submit", build_id, owner, spec_json, timeout, _ms(max_wait), retry_of or "",
             key, digest, _ms(idempotency_ttl), queue_limit, json.dumps(labels) if labels else "",
-            trace, _ms(kept.lasts), *kept.sealed,
+            trace, _ms(prefetched.lasts), *prefetched.sealed,
         )  # fmt: skip
         word = answer[0]
         if word == b"queue_full":

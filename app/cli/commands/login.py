@@ -20,8 +20,8 @@ from app.cli.sign_in.device import DeviceRequest
 from app.cli.sign_in.grant import Grant, revoke
 from app.cli.sign_in.loopback import Loopback
 from app.cli.sign_in.provider import Provider, Resource
-from app.cli.sign_in.saved_sign_ins import Kept, KeptTokens, named
-from app.cli.sign_in.token_source import keep
+from app.cli.sign_in.saved_sign_ins import SavedSignIn, SavedSignIns, named
+from app.cli.sign_in.token_source import saved_sign_in
 from app.contract.scopes import CREATE_BUILDS, READ_BUILDS, UPDATE_BUILDS
 
 DEFAULT_SCOPE: Final = (
@@ -60,7 +60,7 @@ def login_command(
     """Sign in for the API at --api; its commands then need no BATON_TOKEN.
 
     Opens a browser on this machine. Where there is none (ssh), or with --device, it shows a code
-    to enter with a browser anywhere. The tokens are kept in $BATON_CONFIG_DIR (default:
+    to enter with a browser anywhere. The tokens are saved in $BATON_CONFIG_DIR (default:
     ~/.config/baton), for this API only, and renewed as long as the issuer allows it.
     """
     if device and (port or no_browser):
@@ -82,24 +82,24 @@ def login_command(
 @api_option
 @click.option("--all", "everywhere", is_flag=True, help="Of every API, not only of --api.")
 def logout_command(api: str, everywhere: bool) -> None:
-    """Forget the tokens that `baton login` has kept, and revoke them where the issuer can."""
-    tokens = KeptTokens.of_user(os.environ)
+    """Forget the tokens that `baton login` has saved, and revoke them where the issuer can."""
+    tokens = SavedSignIns.of_user(os.environ)
     one = None if everywhere else tokens.read(api)
     found = tokens.all() if everywhere else [one] if one else []
     if not found:
         _say("not signed in")
     failed = False
-    for kept in found:
-        with tokens.locked(kept.api):  # who renews them now has done so
-            newest = tokens.read(kept.api) or kept
-            tokens.forget(kept.api)
+    for saved in found:
+        with tokens.locked(saved.api):  # who renews them now has done so
+            newest = tokens.read(saved.api) or saved
+            tokens.forget(saved.api)
         try:
             revoked = _revoked(newest)
         except SignInFailed as error:
             failed = True
-            _say(f"signed out of {kept.api}, but its tokens are not revoked: {error}")
+            _say(f"signed out of {saved.api}, but its tokens are not revoked: {error}")
         else:
-            _say(f"signed out of {kept.api}{' and revoked its tokens' if revoked else ''}")
+            _say(f"signed out of {saved.api}{' and revoked its tokens' if revoked else ''}")
     if failed:
         sys.exit(1)
 
@@ -180,8 +180,8 @@ def _asked(
 
 
 def _keep(grant: Grant, api: str, asked: _Asked) -> None:
-    tokens = KeptTokens.of_user(os.environ)
-    kept = keep(
+    tokens = SavedSignIns.of_user(os.environ)
+    saved = saved_sign_in(
         grant,
         api=api,
         issuer=asked.provider.issuer,
@@ -189,7 +189,7 @@ def _keep(grant: Grant, api: str, asked: _Asked) -> None:
         client_id=asked.client_id,
     )
     with tokens.locked(api):
-        tokens.write(kept)
+        tokens.write(saved)
     _say(f"Signed in to {api}.")
     lacks = grant.lacks(asked.scope)
     if lacks:
@@ -201,15 +201,15 @@ def _keep(grant: Grant, api: str, asked: _Asked) -> None:
         _say("BATON_TOKEN is set and comes first: unset it to use this sign-in.")
 
 
-def _revoked(kept: Kept) -> bool:
+def _revoked(saved: SavedSignIn) -> bool:
     """Revoke the refresh token; False when there is none, or nowhere to do so."""
-    if kept.refresh_token is None:
+    if saved.refresh_token is None:
         return False
     with calls.client() as http:
-        endpoint = Provider.discover(http, kept.issuer).revocation_endpoint
+        endpoint = Provider.discover(http, saved.issuer).revocation_endpoint
         if endpoint is None:
             return False
-        revoke(http, endpoint, client_id=kept.client_id, refresh_token=kept.refresh_token)
+        revoke(http, endpoint, client_id=saved.client_id, refresh_token=saved.refresh_token)
     return True
 
 

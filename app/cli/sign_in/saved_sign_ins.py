@@ -1,4 +1,4 @@
-"""Where the tokens of `baton login` are kept: one file for each API, for nobody else to read."""
+"""Where the tokens of `baton login` are saved: one file for each API, for nobody else to read."""
 
 import fcntl
 import os
@@ -23,11 +23,11 @@ _LOCK: Final = 30.0
 _LOOK: Final = 0.02
 
 
-class KeepingFailed(ClientError):
-    """Tokens cannot be kept or read; the message says what to do."""
+class SavingFailed(ClientError):
+    """Tokens cannot be saved or read; the message says what to do."""
 
 
-class Kept(BaseModel):
+class SavedSignIn(BaseModel):
     """What a sign-in gave, and what it takes to renew it."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -43,7 +43,7 @@ class Kept(BaseModel):
     expires_at: float | None = None
 
 
-class KeptTokens:
+class SavedSignIns:
     """Safe to use from several threads and processes at once."""
 
     def __init__(self, folder: Path) -> None:
@@ -60,8 +60,8 @@ class KeptTokens:
         config = Path(xdg) if xdg.startswith("/") else Path("~/.config").expanduser()
         return cls(config / "baton" / "tokens")
 
-    def read(self, api_url: str) -> Kept | None:
-        """What is kept for exactly this API. Raises `KeepingFailed`."""
+    def read(self, api_url: str) -> SavedSignIn | None:
+        """What is saved for exactly this API. Raises `SavingFailed`."""
         path = self._path(api_url)
         try:
             if not self._folder.is_dir():
@@ -71,46 +71,46 @@ class KeptTokens:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise KeepingFailed(f"cannot read {path}: {error.strerror}") from error
+            raise SavingFailed(f"cannot read {path}: {error.strerror}") from error
         try:
-            kept = Kept.model_validate_json(text)
+            saved = SavedSignIn.model_validate_json(text)
         except ValidationError:
-            raise KeepingFailed(f"{path} is damaged: remove it, and run `baton login`") from None
-        return kept if kept.api == named(api_url) else None
+            raise SavingFailed(f"{path} is damaged: remove it, and run `baton login`") from None
+        return saved if saved.api == named(api_url) else None
 
-    def all(self) -> list[Kept]:
-        """Everything that is kept. Raises `KeepingFailed`."""
+    def all(self) -> list[SavedSignIn]:
+        """Everything that is saved. Raises `SavingFailed`."""
         paths = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
         found = [self.read(unquote(path.stem)) for path in paths]
-        return [kept for kept in found if kept is not None]
+        return [saved for saved in found if saved is not None]
 
-    def write(self, kept: Kept) -> None:
-        """Raises `KeepingFailed`."""
-        path = self._path(kept.api)
+    def write(self, saved: SavedSignIn) -> None:
+        """Raises `SavingFailed`."""
+        path = self._path(saved.api)
         try:
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._check_folder()
-            write_whole(path, kept.model_dump_json(indent=2), OWNER)
+            write_whole(path, saved.model_dump_json(indent=2), OWNER)
         except OSError as error:
-            raise KeepingFailed(f"cannot keep tokens in {path}: {error.strerror}") from error
+            raise SavingFailed(f"cannot keep tokens in {path}: {error.strerror}") from error
 
     def forget(self, api_url: str) -> None:
-        """Raises `KeepingFailed`."""
+        """Raises `SavingFailed`."""
         path = self._path(api_url)
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise KeepingFailed(f"cannot remove {path}: {error.strerror}") from error
+            raise SavingFailed(f"cannot remove {path}: {error.strerror}") from error
 
     @contextmanager
     def locked(self, api_url: str) -> Iterator[None]:
-        """Nobody else changes what is kept for this API meanwhile. Raises `KeepingFailed`."""
+        """Nobody else changes what is saved for this API meanwhile. Raises `SavingFailed`."""
         path = self._path(api_url).with_suffix(".lock")
         try:
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, OWNER)
         except OSError as error:
-            raise KeepingFailed(f"cannot lock {path}: {error.strerror}") from error
+            raise SavingFailed(f"cannot lock {path}: {error.strerror}") from error
         try:
             _lock(descriptor, path)
             yield
@@ -137,7 +137,7 @@ def _lock(descriptor: int, path: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end:
-                raise KeepingFailed(f"another command has held {path} for {_LOCK:g} s") from None
+                raise SavingFailed(f"another command has held {path} for {_LOCK:g} s") from None
             time.sleep(_LOOK)
         else:
             return
@@ -152,9 +152,9 @@ def _read_private(path: Path) -> str:
 
 def _check(path: Path, found: os.stat_result, mode: str) -> None:
     if found.st_uid != os.geteuid():
-        raise KeepingFailed(f"{path} is another user's: tokens in it are not used")
+        raise SavingFailed(f"{path} is another user's: tokens in it are not used")
     if stat.S_IMODE(found.st_mode) & _OTHERS:
-        raise KeepingFailed(
+        raise SavingFailed(
             f"others can get at {path}: run `chmod {mode} {path}`, and `baton login` again if "
             "somebody may have read the tokens"
         )

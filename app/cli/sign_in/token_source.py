@@ -1,4 +1,4 @@
-"""The kept tokens of one API as a client uses them: renewed before they end, or when refused."""
+"""The saved tokens of one API as a client uses them: renewed before they end, or when refused."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from typing import Final
 from app.cli.sign_in import calls
 from app.cli.sign_in.calls import NoAnswer, SignInFailed
 from app.cli.sign_in.grant import Grant, refresh
-from app.cli.sign_in.saved_sign_ins import Kept, KeptTokens
+from app.cli.sign_in.saved_sign_ins import SavedSignIn, SavedSignIns
 from app.client import ClientError, SignedOut, Unreachable
 
 #: Seconds before its end at which a token is renewed; of a short one, half its life.
@@ -17,10 +17,12 @@ _MARGIN: Final = 60.0
 _PAUSE: Final = 10.0
 
 
-def keep(grant: Grant, *, api: str, issuer: str, token_endpoint: str, client_id: str) -> Kept:
-    """What is to be kept of tokens that came just now."""
+def saved_sign_in(
+    grant: Grant, *, api: str, issuer: str, token_endpoint: str, client_id: str
+) -> SavedSignIn:
+    """What is to be saved of tokens that came just now."""
     now, lifetime = time.time(), grant.expires_in
-    return Kept(
+    return SavedSignIn(
         api=api,
         issuer=issuer,
         token_endpoint=token_endpoint,
@@ -38,17 +40,17 @@ def sign_in(api: str) -> str:
     return f"sign in with: baton login --api {api}"
 
 
-def _is_fresh(kept: Kept) -> bool:
-    return kept.renew_at is None or time.time() < kept.renew_at
+def _is_fresh(saved: SavedSignIn) -> bool:
+    return saved.renew_at is None or time.time() < saved.renew_at
 
 
-class KeptSource:
+class SavedTokenSource:
     """A `TokenSource`. Of several commands at once, one renews and the others read the result."""
 
-    def __init__(self, tokens: KeptTokens, kept: Kept) -> None:
+    def __init__(self, tokens: SavedSignIns, saved: SavedSignIn) -> None:
         self._tokens = tokens
-        self._kept = kept
-        self._renew_at = kept.renew_at
+        self._kept = saved
+        self._renew_at = saved.renew_at
         self._lock = threading.Lock()
 
     def current(self) -> str:
@@ -77,7 +79,7 @@ class KeptSource:
             self._kept = thread.submit(self._renewed).result()
         self._renew_at = self._kept.renew_at
 
-    def _renewed(self) -> Kept:
+    def _renewed(self) -> SavedSignIn:
         """Newer tokens than ours, by whoever gets to them first. Raises as `current` does."""
         api = self._kept.api
         with self._tokens.locked(api):
@@ -93,29 +95,29 @@ class KeptSource:
             return renewed
 
     @staticmethod
-    def _refreshed(kept: Kept, refresh_token: str) -> Kept:
+    def _refreshed(saved: SavedSignIn, refresh_token: str) -> SavedSignIn:
         try:
-            endpoint = calls.checked(kept.token_endpoint, "the token endpoint")
+            endpoint = calls.checked(saved.token_endpoint, "the token endpoint")
             with calls.client() as http:
                 grant = refresh(
                     http,
                     endpoint,
-                    client_id=kept.client_id,
+                    client_id=saved.client_id,
                     refresh_token=refresh_token,
-                    scope=kept.scope,
+                    scope=saved.scope,
                 )
         except NoAnswer as error:
             raise Unreachable(f"the token cannot be renewed: {error}") from error
         except SignInFailed as error:
             raise SignedOut(
-                f"the sign-in to {kept.api} has ended ({error}); {sign_in(kept.api)}"
+                f"the sign-in to {saved.api} has ended ({error}); {sign_in(saved.api)}"
             ) from error
-        renewed = keep(
+        renewed = saved_sign_in(
             grant,
-            api=kept.api,
-            issuer=kept.issuer,
-            token_endpoint=kept.token_endpoint,
-            client_id=kept.client_id,
+            api=saved.api,
+            issuer=saved.issuer,
+            token_endpoint=saved.token_endpoint,
+            client_id=saved.client_id,
         )
         # RFC 6749 §6: where no new one comes, the old one stays.
         return renewed.model_copy(update={"refresh_token": grant.refresh_token or refresh_token})

@@ -24,7 +24,7 @@ from app.tokens.minting import MintedToken, MintRequest
 from app.tokens.minting.fit import check_fit
 
 
-class KeptTokens(Protocol):
+class PrefetchedTokenSource(Protocol):
     """Where a build's sealed tokens wait."""
 
     async def first(self, build_id: str) -> str | None:
@@ -37,11 +37,11 @@ class KeptTokens(Protocol):
 
 
 def sealed(seal: Seal, build_id: str, tokens: Sequence[MintedToken]) -> tuple[str, ...]:
-    """What to keep for a build."""
+    """What is stored of them for a build."""
     return tuple(seal.seal(minted.token, purpose=_purpose(build_id)) for minted in tokens)
 
 
-class KeptTokenMinter:
+class PrefetchedTokenMinter:
     """A `TokenMinter` that asks nobody: the provider may be away, the user long gone.
 
     Unlike others it may hand out a token again: the one that no worker has claimed its build with.
@@ -49,13 +49,13 @@ class KeptTokenMinter:
 
     def __init__(
         self,
-        kept: KeptTokens,
+        prefetched: PrefetchedTokenSource,
         seal: Seal,
         tokens: ExchangedTokens,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._kept = kept
+        self._source = prefetched
         self._seal = seal
         self._tokens = tokens
         self._clock = clock
@@ -64,13 +64,13 @@ class KeptTokenMinter:
         """See `TokenMinter`. A token that does not last any more is thrown away. Raises `NoneLeft`
         after the last one."""
         last: TooShort | None = None
-        while (kept := await self._kept.first(request.build_id)) is not None:
-            raw = self._open(kept, request.build_id)
+        while (prefetched := await self._source.first(request.build_id)) is not None:
+            raw = self._open(prefetched, request.build_id)
             try:
                 return await self._read(raw, request)
             except TooShort as error:
                 last = error
-                await self._kept.remove(request.build_id, kept)
+                await self._source.remove(request.build_id, prefetched)
         raise NoneLeft(
             "no token is left of those that were exchanged when the build was submitted"
             + (f"; {last}" if last else "")
@@ -80,9 +80,9 @@ class KeptTokenMinter:
     async def close(self) -> None:
         """Nothing was opened."""
 
-    def _open(self, kept: str, build_id: str) -> str:
+    def _open(self, prefetched: str, build_id: str) -> str:
         try:
-            return self._seal.open(kept, purpose=_purpose(build_id))
+            return self._seal.open(prefetched, purpose=_purpose(build_id))
         except Unsealable as error:
             raise UnfitToken(
                 f"the build's token cannot be unsealed: {error}; keep a sealing key for as long as "

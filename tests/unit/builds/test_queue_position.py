@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from app.builds.queue_position import WaitRules, explain
+from app.builds.queue_position import QueueRules, explain
 from app.builds.store.queue_reader import Wait
 from app.contract.builds import WaitReason
 
-RULES = WaitRules(user_limit=2, window=4, queue_ttl=600)
+RULES = QueueRules(user_limit=2, window=4, queue_ttl=600)
 
 #: The only build, just submitted.
 ALONE = Wait(
