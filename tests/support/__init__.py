@@ -8,5 +8,6 @@ signing_in/    signing in as a browser, as a terminal, and by a device
 worker/        the API as a worker sees it, and a worker's parts, one by one
 terminal/      the `baton` command in a pipe or on a terminal
 waiting        waiting for something, with an end
+definitions    the names in a module, which documents mention
 event_stream, repository, needs, npm, settings_table    as they say
 """

@@ -1,14 +1,13 @@
 """The checklist names code and tests that are there, and leaves no rule without either."""
 
-import ast
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.bad_tokens import BAD_TOKENS
 from tests.bad_tokens.kinds import NEARLY_BUILDS
+from tests.support.definitions import names
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "security.md").read_text().partition("\n## The rules, row by row\n")[2]
@@ -21,25 +20,6 @@ ROWS = [
     for line in DOCUMENT.splitlines()
     if line.startswith("|") and not re.match(r"\| ?(§|rule|---)", line) and "|---" not in line
 ]
-
-
-@cache
-def names(path: Path) -> set[str]:
-    """What a module defines: functions, classes with their methods, and its own variables."""
-    found: set[str] = set()
-
-    def walk(body: list[ast.stmt], prefix: str) -> None:
-        for node in body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                found.add(prefix + node.name)
-            if isinstance(node, ast.ClassDef):
-                walk(node.body, f"{prefix}{node.name}.")
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
-            found.update(prefix + each.id for each in targets if isinstance(each, ast.Name))
-
-    walk(ast.parse(path.read_text()).body, "")
-    return found
 
 
 REFERENCES = sorted({(path, name) for path, name in REFERENCE.findall(DOCUMENT)})
