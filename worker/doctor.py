@@ -36,7 +36,7 @@ def main(environ: Mapping[str, str]) -> int:
         settings = WorkerSettings.from_env(environ)
     except SettingsError as error:
         for sentence in error.sentences:
-            _tell(Finding.wrong("worker settings", sentence, "README.md, Settings"))
+            _tell(Finding.wrong("worker settings", sentence, "docs/settings.md has all of them"))
         return 2
     for check in (_sandbox, _message_keys, _broker, _api):
         for finding in _guarded(check, settings):

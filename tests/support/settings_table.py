@@ -30,9 +30,10 @@ def rows() -> Iterator[str]:
             readers.setdefault(name, []).append(reader)
             fields.setdefault(name, field)
     for name, field in fields.items():
+        sentence = (field.description or "").replace("|", "\\|")  # else it would end the cell
         yield (
             f"| `{PREFIX}{name.upper()}` | {', '.join(readers[name])} | {_default(field)} "
-            f"| {field.description} |"
+            f"| {sentence} |"
         )
 
 

@@ -8,12 +8,12 @@ import pytest
 from tests.support.settings_table import READERS, table
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_the_readme_has_the_table_of_settings() -> None:
-    readme = (ROOT / "README.md").read_text()
-    found = re.search(r"settings_table -->\n(.*?)\n?<!-- end of settings", readme, re.DOTALL)
+def test_the_table_of_settings_is_what_the_code_reads() -> None:
+    document = (ROOT / "docs" / "settings.md").read_text()
+    found = re.search(r"settings_table -->\n(.*?)\n?<!-- end of settings", document, re.DOTALL)
     assert found
     assert found[1] == table(), "put the output of `python -m tests.support.settings_table` there"
 
@@ -41,6 +41,14 @@ def test_every_variable_that_is_named_exists(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-        assert (document.parent / target).exists(), target
+def test_every_link_between_documents_leads_to_a_file_and_its_heading(document: Path) -> None:
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", document.read_text()):
+        path = document.parent / target if target else document
+        assert path.exists(), target
+        assert not heading or heading in headings(path), f"{target}#{heading}"
+
+
+def headings(path: Path) -> set[str]:
+    """As a link names them: in small letters, without signs, with dashes for spaces."""
+    found = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in found}

@@ -79,7 +79,7 @@ def doctor_command(
     except SettingsError as error:
         code = 2
         found = [
-            Finding.wrong("settings", sentence, "README.md, Settings, has all of them")
+            Finding.wrong("settings", sentence, "docs/settings.md has all of them")
             for sentence in error.sentences
         ]
         found.append(
