@@ -77,7 +77,7 @@ async def queues(builds: int) -> None:
             for _ in range(cycles):
                 build_id, who = await times.of("dispatch", dispatch(store))
                 await times.of("claim", claim(store, build_id, who))
-                ended = store.finish(
+                ended = store.leases.finish(
                     build_id, who, lease_id="lease of nonce", result=result(log=b"")
                 )
                 await times.of("finish", ended)

@@ -61,7 +61,7 @@ async def fill(store: BuildStore, redis: "Redis", owner: str, builds: int) -> li
     first = BuildIds().new()
     ids = (first[:-5] + "".join(end) for end in itertools.product(_DIGITS, repeat=5))
     oldest, *copies = itertools.islice(ids, builds)
-    await store.submit(
+    await store.records.submit(
         build_id=oldest, owner=owner, spec_json=_SPEC, timeout=60, max_wait=86400,
         retry_of=None, idempotency=None, idempotency_ttl=60,
     )  # fmt: skip
@@ -98,7 +98,7 @@ async def run(folder: Path, *, long: int, pages: int) -> None:
 
 def page_of(store: BuildStore, owner: str, before: str | None) -> Callable[[], Awaitable[None]]:
     async def call() -> None:
-        builds, _ = await store.page(owner, status=None, before=before, limit=_PAGE)
+        builds, _ = await store.records.page(owner, status=None, before=before, limit=_PAGE)
         assert len(builds) == _PAGE
 
     return call

@@ -32,7 +32,6 @@ from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
 from app.api.state import AppState, state
 from app.api.stream_limit import StreamLimit
-from app.api.traced import TracedQueue, traced_mint
 from app.bootstrap.tokens import OwnKeys, Tokens, make_tokens, mint_with, own_keys
 from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
 from app.builds.held_heartbeats import HeldHeartbeats
@@ -42,10 +41,8 @@ from app.builds.queue import BuildQueue, CeleryQueue
 from app.builds.queue_position import QueuePositions, QueueRules
 from app.builds.reaper import Reaper, ReaperRules
 from app.builds.service import BuildRules, BuildService
-from app.builds.store import BuildStore, PrefetchedTokenStore, QueueReader, connect
-from app.builds.store.count_reader import CountReader
+from app.builds.store import BuildStore, connect
 from app.builds.store.keys import RATES
-from app.builds.store.stream_source import StreamSource
 from app.builds.streams import BuildStreams
 from app.config.lifetime import DISPATCH_MARGIN, redelivery_after
 from app.config.rates import parse_rate
@@ -187,24 +184,24 @@ async def _lifespan(
 ) -> AsyncIterator[None]:
     traces.start()
     redis = connect(settings.redis_url.get_secret_value())
+    store = BuildStore(redis)
     news = Redis.from_url(settings.redis_url.get_secret_value())
-    metrics = Metrics(CountReader(redis), provider=settings.minter)
-    queue: BuildQueue = CeleryQueue(
+    metrics = Metrics(store.counts, provider=settings.minter)
+    queue = CeleryQueue(
         settings.broker,
         redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
         seal=settings.seal,
     )
-    queue = TracedQueue(metrics.observed_queue(queue), traces)
     trusted = context_for(settings.keys_url, settings.token_url)
     async with httpx.AsyncClient(timeout=10, trust_env=True, verify=trusted, limits=_WARM) as http:
-        tokens = make_tokens(settings, http, keys, PrefetchedTokenStore(redis))
-        mint = metrics.observed_mint(mint_with(tokens.minter))
-        mint = traced_mint(mint, traces, provider=settings.minter)
-        store = BuildStore(redis)
+        tokens = make_tokens(
+            settings, http, keys, store.prefetched_tokens, on_exchange=metrics.exchanged
+        )
+        mint = mint_with(tokens.minter)
         pubsub = PubSub(news)
-        streams = BuildStreams(store, StreamSource(redis), pubsub)
+        streams = BuildStreams(store, pubsub)
         app.state.end_streams = pubsub.stop
-        queue_positions = QueuePositions(QueueReader(redis), _wait_rules(settings))
+        queue_positions = QueuePositions(store.queue, _wait_rules(settings))
         limits = _limits(settings, redis)
         app.state.baton = _state(
             settings,
@@ -222,7 +219,7 @@ async def _lifespan(
             asyncio.create_task(_keep_running(run), name=name)
             for name, run in {
                 "news": pubsub.run,
-                "dispatch": _dispatcher(settings, store, queue, mint, pubsub, traces).run,
+                "dispatch": _dispatcher(settings, store, queue, mint, pubsub, metrics, traces).run,
                 "reaper": _reaper(settings, store).run,
             }.items()
         ]
@@ -266,7 +263,9 @@ def _state(
         if not await tokens.keys.ready():
             raise ConnectionError(f"no keys from {settings.keys_url}")
 
-    service = BuildService(store=store, logs=LogReader(store), rules=rules)
+    stream_limit = StreamLimit(settings.user_streams)
+    metrics.count_streams(lambda: stream_limit.open)
+    service = BuildService(store=store, logs=LogReader(store.logs), rules=rules)
     return AppState(
         service=service,
         streams=streams,
@@ -279,9 +278,9 @@ def _state(
             tokens.exchanged,
         ),
         limits=limits,
-        stream_limit=metrics.observed_streams(StreamLimit(settings.user_streams)),
+        stream_limit=stream_limit,
         metrics=metrics,
-        exchange=metrics.observed_exchange(tokens.exchange) if tokens.exchange else None,
+        exchange=tokens.exchange,
         problems=problems,
         max_body=settings.max_body,
         root=urlsplit(settings.api_url).path.rstrip("/"),
@@ -334,20 +333,23 @@ def _dispatcher(
     queue: BuildQueue,
     mint: Mint,
     pubsub: PubSub,
+    metrics: Metrics,
     traces: Tracing,
 ) -> Dispatcher:
     return Dispatcher(
-        store=store,
+        store=store.dispatching,
         queue=queue,
         mint=mint,
         timers=settings.timers,
         rules=DispatchRules(
+            provider=settings.minter,
             window=settings.dispatch_window,
             user_limit=settings.user_concurrency,
             hold=DISPATCH_MARGIN,
             leeway=settings.leeway,
         ),
         work=pubsub.work,
+        observer=metrics,
         traces=traces,
     )
 
@@ -362,7 +364,7 @@ def _wait_rules(settings: Settings) -> QueueRules:
 
 def _reaper(settings: Settings, store: BuildStore) -> Reaper:
     return Reaper(
-        store,
+        store.dispatching,
         ReaperRules(
             lease=settings.lease,
             max_attempts=settings.max_attempts,

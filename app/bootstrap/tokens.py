@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +45,9 @@ _TRIES: Final = 3
 
 #: From a user's token to what obtains the tokens of a build of theirs.
 PrefetchFor = Callable[[str], PrefetchTokens]
+
+#: Hears how many seconds an exchange took, and the reason where it brought no tokens.
+OnExchange = Callable[[float, Reason | None], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +95,12 @@ def _assertion_key(settings: Settings) -> AssertionKey | None:
 
 
 def make_tokens(
-    settings: Settings, http: httpx.AsyncClient, own: OwnKeys, prefetched: PrefetchedTokenSource
+    settings: Settings,
+    http: httpx.AsyncClient,
+    own: OwnKeys,
+    prefetched: PrefetchedTokenSource,
+    *,
+    on_exchange: OnExchange = lambda _seconds, _reason: None,
 ) -> Tokens:
     keys = JwksCache(settings.keys_url, http, frozenset(settings.algorithms))
     issuers = [
@@ -136,7 +143,7 @@ def make_tokens(
         return Tokens(verifier=verifier, minter=local, keys=keys, published=local.jwks())
     authentication = _authentication(settings, own.assertion)
     if settings.minter == "token_exchange":
-        return _exchanging(settings, http, authentication, verifier, keys, prefetched)
+        return _exchanging(settings, http, authentication, verifier, keys, prefetched, on_exchange)
     endpoint = TokenEndpoint(settings.token_url, authentication, http, body=settings.mint_body)
     return Tokens(
         verifier=verifier,
@@ -171,6 +178,7 @@ def _exchanging(
     verifier: Verifier,
     keys: JwksCache,
     prefetched: PrefetchedTokenSource,
+    on_exchange: OnExchange,
 ) -> Tokens:
     seal = settings.seal
     if seal is None:  # pragma: no cover
@@ -186,12 +194,18 @@ def _exchanging(
         keys=keys,
         published={"keys": []},
         exchanged=exchanged,
-        exchange=lambda subject_token: _prefetch_with(exchange, subject_token, settings, seal),
+        exchange=lambda subject_token: _prefetch_with(
+            exchange, subject_token, settings, seal, on_exchange
+        ),
     )
 
 
 def _prefetch_with(
-    exchange: TokenExchange, subject_token: str, settings: Settings, seal: Seal
+    exchange: TokenExchange,
+    subject_token: str,
+    settings: Settings,
+    seal: Seal,
+    on_exchange: OnExchange,
 ) -> PrefetchTokens:
     """What a submission needs of an exchange, in its own words: a token for each attempt."""
 
@@ -201,14 +215,19 @@ def _prefetch_with(
             build_id=build_id,
             lifetime=settings.timers(timeout).token_lifetime,
         )
+        begun, reason = time.perf_counter(), None
         try:
             minted = await exchange.exchange_several(subject_token, request, settings.max_attempts)
         except MintError as error:
             log.warning("not submitted: %s", error)
-            raise _failed(error) from error
-        ends = max(each.facts.expires_at for each in minted)
+            failure = _failed(error)
+            reason = failure.reason
+            raise failure from error
+        finally:
+            on_exchange(time.perf_counter() - begun, reason)
+        last = max(each.facts.expires_at for each in minted)
         return PrefetchedTokens(
-            sealed=sealed(seal, build_id, minted), lasts=max(1.0, ends - time.time())
+            sealed=sealed(seal, build_id, minted), lasts=max(1.0, last - time.time())
         )
 
     return prefetch
@@ -226,20 +245,10 @@ def mint_with(minter: TokenMinter) -> Mint:
             minted = await minter.mint(request)
         except MintError as error:
             raise _failed(error) from error
-        facts = minted.facts
         return Ticket(
             token=minted.token,
-            token_id=facts.token_id,
-            facts=TokenFacts(
-                issuer=facts.issuer,
-                audience=facts.audience,
-                scope=facts.scope,
-                client_id=facts.client_id,
-                user_id=facts.user_id,
-                build_id=facts.build_id,
-                issued_at=datetime.fromtimestamp(facts.issued_at, UTC),
-                expires_at=datetime.fromtimestamp(facts.expires_at, UTC),
-            ),
+            token_id=minted.facts.token_id,
+            facts=TokenFacts.model_validate(minted.facts, from_attributes=True),
         )
 
     return mint

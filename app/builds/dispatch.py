@@ -17,12 +17,13 @@ from app.builds.errors import MintFailed, QueueUnavailable, SameToken, StoreUnav
 from app.builds.model import Ticket, Timers
 from app.builds.pubsub import WakeUp
 from app.builds.queue import BuildQueue
-from app.builds.store import BuildStore
+from app.builds.store.dispatching import Dispatching
 from app.builds.store.results import Taken
+from app.contract.queue import QUEUE
 from app.contract.status import Reason
 from app.observability import tracing
 from app.observability.log_context import begin
-from app.observability.tracing import OFF, Span, Tracing
+from app.observability.tracing import OFF, Kind, Span, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,21 @@ class Mint(Protocol):
     async def __call__(self, *, user_id: str, build_id: str, lifetime: float) -> Ticket: ...
 
 
+class DispatchObserver(Protocol):
+    """Hears of what dispatch does outside of this process; called from the event loop."""
+
+    def minted(self, seconds: float, reason: Reason | None) -> None:
+        """A token came after so many seconds, or none for a reason."""
+        ...
+
+    def sent(self, seconds: float, *, confirmed: bool) -> None:
+        """The broker confirmed a message after so many seconds, or did not."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DispatchRules:
+    provider: str  #: the kind of minter that the tokens come from, for traces
     window: int  #: messages waiting in Celery at most
     user_limit: int  #: builds of one user, dispatched or running
     hold: float  #: seconds to get a token and send the message
@@ -65,12 +79,13 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        store: BuildStore,
+        store: Dispatching,
         queue: BuildQueue,
         mint: Mint,
         timers: Callable[[float], Timers],
         rules: DispatchRules,
         work: WakeUp,
+        observer: DispatchObserver,
         traces: Tracing = OFF,
     ) -> None:
         self._store = store
@@ -79,6 +94,7 @@ class Dispatcher:
         self._timers = timers
         self._rules = rules
         self._work = work
+        self._observer = observer
         self._traces = traces
         self._failures = 0
         self._pause_until = 0.0
@@ -160,9 +176,7 @@ class Dispatcher:
     async def _send(self, taken: Taken, span: Span) -> None:
         timers = self._timers(taken.timeout)
         try:
-            ticket = await self._mint(
-                user_id=taken.owner, build_id=taken.build_id, lifetime=timers.token_lifetime
-            )
+            ticket = await self._minted(taken, timers)
             self._check_lifetime(ticket, timers)
         except MintFailed as error:
             tracing.failed(span, error.reason)
@@ -177,13 +191,46 @@ class Dispatcher:
         if not wanted:
             return  # cancelled meanwhile, or this took so long that the reaper took it back
         try:
-            await self._queue.send(taken.build_id, ticket.token, timers)
+            await self._publish(taken, ticket, timers)
         except QueueUnavailable as error:
             tracing.failed(span, Reason.BROKER_UNAVAILABLE)
             await self._put_back(taken, Reason.BROKER_UNAVAILABLE, str(error), self._failed(None))
             return
         self._failures = 0
         log.info("dispatched")
+
+    async def _minted(self, taken: Taken, timers: Timers) -> Ticket:
+        attributes = {tracing.BUILD: taken.build_id, "baton.mint.provider": self._rules.provider}
+        begun, reason = time.perf_counter(), None
+        with self._traces.span("mint", attributes=attributes) as span:
+            try:
+                return await self._mint(
+                    user_id=taken.owner, build_id=taken.build_id, lifetime=timers.token_lifetime
+                )
+            except MintFailed as error:
+                reason = error.reason
+                span.set_attribute(tracing.REASON, reason)
+                raise
+            finally:
+                self._observer.minted(time.perf_counter() - begun, reason)
+
+    async def _publish(self, taken: Taken, ticket: Ticket, timers: Timers) -> None:
+        """Send the message, in a span that the worker's come below."""
+        attributes = {
+            tracing.BUILD: taken.build_id,
+            "messaging.system": "celery",
+            "messaging.destination.name": QUEUE,
+            "messaging.operation.type": "send",
+        }
+        begun, confirmed = time.perf_counter(), True
+        with self._traces.span("send", kind=Kind.PRODUCER, attributes=attributes):
+            try:
+                await self._queue.send(taken.build_id, ticket.token, timers)
+            except QueueUnavailable:
+                confirmed = False
+                raise
+            finally:
+                self._observer.sent(time.perf_counter() - begun, confirmed=confirmed)
 
     async def _record(self, taken: Taken, ticket: Ticket, timers: Timers) -> bool:
         """Put the attempt on record; False when it is not wanted any more.

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from app.builds.store import BuildStore
+from app.builds.store.logs import Logs
 
 #: Bytes read from the store at a time: what one reader holds in memory.
 CHUNK: Final = 64 * 1024
@@ -14,13 +14,13 @@ _HASH_CHUNK: Final = 1024 * 1024
 
 
 class LogReader:
-    def __init__(self, store: BuildStore) -> None:
-        self._store = store
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
 
     async def read(self, build_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to `stop`, in pieces."""
         while start < stop:
-            piece = await self._store.read_log(build_id, start, min(stop, start + CHUNK))
+            piece = await self._logs.read(build_id, start, min(stop, start + CHUNK))
             if not piece:
                 return
             start += len(piece)
@@ -30,7 +30,7 @@ class LogReader:
         """The digest of the bytes from `start` up to `stop`, and of `more` after them, in hex."""
         digest = hashlib.sha256()
         while start < stop:
-            piece = await self._store.read_log(build_id, start, min(stop, start + _HASH_CHUNK))
+            piece = await self._logs.read(build_id, start, min(stop, start + _HASH_CHUNK))
             if not piece:
                 break
             if len(piece) < CHUNK:

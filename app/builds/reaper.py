@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from app.builds.errors import StoreUnavailable
-from app.builds.store import BuildStore
+from app.builds.store.dispatching import Dispatching
 from app.observability.log_context import bound
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Reaper:
     between two looks (the store or this process was frozen), the reaper holds off for one lease.
     """
 
-    def __init__(self, store: BuildStore, rules: ReaperRules) -> None:
+    def __init__(self, store: Dispatching, rules: ReaperRules) -> None:
         self._store = store
         self._rules = rules
         self._interval = min(1.0, rules.lease / 8)

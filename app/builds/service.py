@@ -76,7 +76,7 @@ class BuildService:
             body = f"{retry_of or ''}\n{spec_json}"
             idempotency = (_sha256(idempotency_key), _sha256(body))
         if prefetch and idempotency:  # prefetching costs the provider work: not for a repeat
-            before = await self._store.submitted(owner, idempotency)
+            before = await self._store.records.submitted(owner, idempotency)
             if before is not None:
                 log_context.bind(build_id=before)
                 return await self.show(owner, before)
@@ -84,9 +84,9 @@ class BuildService:
         log_context.bind(build_id=build_id)
         prefetched = NO_TOKENS
         if prefetch:
-            await self._store.check_room(owner, self._rules.user_queue)
+            await self._store.records.check_room(owner, self._rules.user_queue)
             prefetched = await prefetch(user_id=owner, build_id=build_id, timeout=timeout)
-        build_id, created = await self._store.submit(
+        build_id, created = await self._store.records.submit(
             build_id=build_id,
             owner=owner,
             spec_json=spec_json,
@@ -129,7 +129,7 @@ class BuildService:
 
     async def show(self, owner: str, build_id: str) -> BuildView:
         _check_id(build_id)
-        build = await self._store.get(build_id)
+        build = await self._store.records.get(build_id)
         if build.view.owner != owner:
             raise NotFound(NotFound.__doc__)
         return build.view
@@ -148,7 +148,7 @@ class BuildService:
         With `labels`, those that have each of them (`name` or `name:value`); such a page may be
         empty and have a next one.
         """
-        builds, following = await self._store.page(
+        builds, following = await self._store.records.page(
             owner, status=status, before=cursor, limit=limit, labels=labels
         )
         return BuildPage(builds=[build.view for build in builds], next=following)
@@ -156,7 +156,7 @@ class BuildService:
     async def cancel(self, owner: str, build_id: str) -> BuildView:
         """End a queued build, ask a running one to end; twice is fine. Raises `NotCancellable`."""
         _check_id(build_id)
-        await self._store.cancel(build_id, owner, who=owner)
+        await self._store.records.cancel(build_id, owner, who=owner)
         return await self.show(owner, build_id)
 
     async def retry(
@@ -180,7 +180,7 @@ class BuildService:
     async def log_length(self, owner: str, build_id: str) -> tuple[Status, int]:
         """A build's status and the bytes of log that there are."""
         _check_id(build_id)
-        recorded_owner, status, length = await self._store.log_state(build_id)
+        recorded_owner, status, length = await self._store.logs.state(build_id)
         if recorded_owner != owner:
             raise NotFound(NotFound.__doc__)
         return status, length
@@ -193,7 +193,7 @@ class BuildService:
 
     async def claim(self, build_id: str, credential: Credential, request: ClaimRequest) -> Claim:
         rules = self._rules
-        claimed = await self._store.claim(
+        claimed = await self._store.leases.claim(
             build_id,
             credential,
             nonce=request.nonce,
@@ -227,7 +227,7 @@ class BuildService:
         steps = commit = ""
         if progress is not None:
             steps, commit = _steps_json(progress), progress.commit or ""
-        cancel = await self._store.renew(
+        cancel = await self._store.leases.renew(
             build_id,
             credential,
             lease_id=lease_id,
@@ -239,14 +239,14 @@ class BuildService:
 
     async def directive(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
         """What `renew` would answer by now; renews nothing."""
-        cancel = await self._store.read_cancel(build_id, credential, lease_id=lease_id)
+        cancel = await self._store.leases.read_cancel(build_id, credential, lease_id=lease_id)
         return self._directive(cancel=cancel)
 
     async def append_log(
         self, build_id: str, credential: Credential, lease_id: str, offset: int, data: bytes
     ) -> Appended:
         """Raises `LogGap`, `LogConflict` or `LogFull` beside the other refusals."""
-        end, cancel = await self._store.append(
+        end, cancel = await self._store.leases.append(
             build_id,
             credential,
             lease_id=lease_id,
@@ -259,7 +259,7 @@ class BuildService:
 
     async def hand_back(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
         """Let the build start again elsewhere, or end if somebody wants it cancelled."""
-        await self._store.hand_back(
+        await self._store.leases.hand_back(
             build_id, credential, lease_id=lease_id, max_wait=self._rules.max_queue_wait
         )
         return self._directive(cancel=False)
@@ -284,14 +284,14 @@ class BuildService:
             log_limit=self._rules.log_limit,
             verified="tail" if same else "",
         )
-        start = await self._store.finish(build_id, credential, lease_id=lease_id, result=end)
+        start = await self._store.leases.finish(build_id, credential, lease_id=lease_id, result=end)
         if start is not None:
             # Only the lease's holder writes: what is verified here stands when the script runs.
             stop = result.log_length - len(tail)
             if await self._logs.sha256(build_id, start, stop, tail) != result.log_sha256:
                 raise LogIncomplete(start)
             end = replace(end, verified="log")
-            await self._store.finish(build_id, credential, lease_id=lease_id, result=end)
+            await self._store.leases.finish(build_id, credential, lease_id=lease_id, result=end)
         return self._directive(cancel=False)
 
     def _directive(self, *, cancel: bool) -> Directive:

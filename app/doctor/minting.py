@@ -9,7 +9,8 @@ import httpx
 from app.bootstrap.tokens import Tokens, make_tokens, own_keys
 from app.builds.errors import MintFailed
 from app.builds.ids import BuildIds
-from app.builds.store import PrefetchedTokenStore, connect
+from app.builds.store import connect
+from app.builds.store.prefetched_tokens import PrefetchedTokenStore
 from app.config.settings import Settings
 from app.contract import scopes
 from app.contract.doctor import Finding

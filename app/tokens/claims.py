@@ -118,6 +118,22 @@ class BuildPrincipal:
     expires_at: int
     token_id: str
 
+    @classmethod
+    def of(cls, claims: Claims, *, user_id: str, build_id: str) -> Self:
+        """Return the principal of a token with one audience and the scope of build tokens."""
+        (audience,) = claims.audiences
+        return cls(
+            user_id=user_id,
+            build_id=build_id,
+            client_id=claims.client_id,
+            issuer=claims.issuer,
+            audience=audience,
+            scope=" ".join(sorted(claims.scopes)),
+            issued_at=claims.issued_at,
+            expires_at=claims.expires_at,
+            token_id=claims.token_id,
+        )
+
 
 def identifier(payload: Mapping[str, Any], name: str) -> str:
     """A claim that must be a short string of printable characters: it goes into keys and logs."""

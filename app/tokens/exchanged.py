@@ -47,17 +47,7 @@ class ExchangedTokens:
             named = identifier(claims.extra, policy.build_id_claim)
             if named != build_id:
                 raise WrongKind("the token is another build's")
-        return BuildPrincipal(
-            user_id=claims.subject,
-            build_id=build_id,
-            client_id=claims.client_id,
-            issuer=claims.issuer,
-            audience=policy.mint_audience,
-            scope=" ".join(sorted(claims.scopes)),
-            issued_at=claims.issued_at,
-            expires_at=claims.expires_at,
-            token_id=claims.token_id,
-        )
+        return BuildPrincipal.of(claims, user_id=claims.subject, build_id=build_id)
 
     def is_exchanged(self, claims: Claims) -> bool:
         """Whether our client obtained this token, for a user, by itself."""

@@ -148,16 +148,10 @@ class Verifier:
             raise InsufficientScope(
                 policy.delegated, "a build token carries its one scope and no other"
             )
-        return BuildPrincipal(
+        return BuildPrincipal.of(
+            claims,
             user_id=identifier(claims.extra, policy.user_id_claim),
             build_id=identifier(claims.extra, policy.build_id_claim),
-            client_id=claims.client_id,
-            issuer=claims.issuer,
-            audience=policy.mint_audience,
-            scope=" ".join(sorted(claims.scopes)),
-            issued_at=claims.issued_at,
-            expires_at=claims.expires_at,
-            token_id=claims.token_id,
         )
 
     async def claims(self, raw: str, jkt: str | None = None) -> Claims:

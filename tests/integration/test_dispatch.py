@@ -46,6 +46,7 @@ class Provider:
     strangers: set[str] = field(default_factory=set)  #: whose builds are too long for its tokens
     open: asyncio.Event = field(default_factory=asyncio.Event)  #: cleared: it answers later
     asked: list[tuple[str, str, float]] = field(default_factory=list)
+    heard: list[Reason | bool | None] = field(default_factory=list)  #: as the observer
 
     async def __call__(self, *, user_id: str, build_id: str, lifetime: float) -> Ticket:
         self.asked.append((user_id, build_id, lifetime))
@@ -63,6 +64,14 @@ class Provider:
         token_id = build_id if self.repeats > 0 else f"{build_id} {len(self.asked)}"
         self.repeats -= 1
         return Ticket(token=f"token of {build_id}", token_id=token_id, facts=facts)
+
+    def minted(self, seconds: float, reason: Reason | None) -> None:
+        assert seconds >= 0
+        self.heard.append(reason)
+
+    def sent(self, seconds: float, *, confirmed: bool) -> None:
+        assert seconds >= 0
+        self.heard.append(confirmed)
 
 
 @dataclass
@@ -94,7 +103,7 @@ class Scene:
     dispatching: asyncio.Task[None]
 
     async def submit(self, owner: str = "auth0|ann") -> str:
-        build_id, _ = await self.store.submit(
+        build_id, _ = await self.store.records.submit(
             build_id=IDS.new(), owner=owner, spec_json='{"steps":[{"name":"a","run":"b"}]}',
             timeout=100, max_wait=600, retry_of=None, idempotency=None, idempotency_ttl=60,
         )  # fmt: skip
@@ -103,12 +112,14 @@ class Scene:
     async def until_sent(self, *ids: str) -> None:
         async with asyncio.timeout(20):
             while not set(ids) <= set(self.broker.sent):
-                await self.store.expire(hold=True, max_attempts=3, max_wait=600, retention=3600)
+                await self.store.dispatching.expire(
+                    hold=True, max_attempts=3, max_wait=600, retention=3600
+                )
                 await asyncio.sleep(0.02)
 
     async def until_reason(self, build_id: str, reason: str) -> str:
         async with asyncio.timeout(20):
-            while (view := (await self.store.get(build_id)).view).reason != reason:
+            while (view := (await self.store.records.get(build_id)).view).reason != reason:
                 await asyncio.sleep(0.02)
         return view.message or ""
 
@@ -121,12 +132,15 @@ async def scene(redis: RedisProcess) -> AsyncIterator[Scene]:
     provider.open.set()
     changes = PubSub(news)
     dispatcher = Dispatcher(
-        store=store,
+        store=store.dispatching,
         queue=broker,
         mint=provider,
         timers=lambda timeout: timers(TIMING, timeout),
-        rules=DispatchRules(window=4, user_limit=3, hold=60, leeway=TIMING.leeway),
+        rules=DispatchRules(
+            provider="local", window=4, user_limit=3, hold=60, leeway=TIMING.leeway
+        ),
         work=changes.work,
+        observer=provider,
     )
     tasks = [asyncio.create_task(changes.run()), asyncio.create_task(dispatcher.run())]
     yield Scene(store, provider, broker, dispatcher, tasks[1])
@@ -139,10 +153,11 @@ async def test_a_build_is_minted_for_and_sent(scene: Scene) -> None:
     build_id = await scene.submit()
     await scene.until_sent(build_id)
     assert scene.provider.asked == [("auth0|ann", build_id, timers(TIMING, 100).token_lifetime)]
-    view = (await scene.store.get(build_id)).view
+    view = (await scene.store.records.get(build_id)).view
     assert view.attempt == 1
     assert view.token
     assert view.token.scope == "update:builds"
+    assert scene.provider.heard == [None, True]
 
 
 async def test_no_more_wait_than_the_window_and_no_user_has_more_than_the_limit(
@@ -153,7 +168,7 @@ async def test_no_more_wait_than_the_window_and_no_user_has_more_than_the_limit(
         anns.append(await scene.submit())
         bobs.append(await scene.submit("auth0|bob"))
     await scene.until_sent(anns[0], anns[1], bobs[0], bobs[1])
-    await scene.store.cancel(bobs[0], "auth0|bob", who="auth0|bob")
+    await scene.store.records.cancel(bobs[0], "auth0|bob", who="auth0|bob")
     async with asyncio.timeout(20):
         while len(scene.broker.sent) < 5:
             await asyncio.sleep(0.02)
@@ -166,7 +181,8 @@ async def test_a_provider_that_fails_is_asked_again(scene: Scene) -> None:
     build_id = await scene.submit()
     assert await scene.until_reason(build_id, "no_token") == "the provider is away"
     await scene.until_sent(build_id)
-    assert (await scene.store.get(build_id)).view.reason is None
+    assert (await scene.store.records.get(build_id)).view.reason is None
+    assert scene.provider.heard == [Reason.NO_TOKEN, None, True]
 
 
 async def test_a_token_that_would_not_last_is_not_sent(scene: Scene) -> None:
@@ -219,7 +235,7 @@ async def test_what_was_taken_is_seen_through_when_dispatch_is_stopped(scene: Sc
 async def test_an_answer_of_the_store_that_is_lost_costs_no_build_its_message(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent, lost = scene.store.sent, [StoreUnavailable("the answer was lost")]
+    sent, lost = scene.store.dispatching.sent, [StoreUnavailable("the answer was lost")]
 
     async def losing(*args: Any, **more: Any) -> bool:
         wanted = await sent(*args, **more)
@@ -227,17 +243,19 @@ async def test_an_answer_of_the_store_that_is_lost_costs_no_build_its_message(
             raise lost.pop()
         return wanted
 
-    monkeypatch.setattr(scene.store, "sent", losing)
+    monkeypatch.setattr(scene.store.dispatching, "sent", losing)
     build_id = await scene.submit()
     await scene.until_sent(build_id)
     assert not lost
-    assert (await scene.store.get(build_id)).view.attempt == 1
+    assert (await scene.store.records.get(build_id)).view.attempt == 1
 
 
 async def test_dispatch_goes_on_as_soon_as_the_store_is_back(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scene.dispatcher, "_store", BuildStore(connect("unix:///nothing")))
+    monkeypatch.setattr(
+        scene.dispatcher, "_store", BuildStore(connect("unix:///nothing")).dispatching
+    )
     for _ in range(10):
         assert await scene.dispatcher._take() is None
     assert scene.dispatcher._pause_until == 0
@@ -250,9 +268,9 @@ async def test_a_broker_that_fails_costs_an_attempt_and_its_token_but_no_build(
     build_id = await scene.submit()
     await scene.until_reason(build_id, "broker_unavailable")
     await scene.until_sent(build_id)
-    view = (await scene.store.get(build_id)).view
+    view = (await scene.store.records.get(build_id)).view
     assert view.attempt == 2
-    assert len(scene.provider.asked) == 2
+    assert scene.provider.heard == [None, False, None, True]
 
 
 async def test_the_next_attempt_never_has_the_token_of_the_one_before(scene: Scene) -> None:
@@ -260,7 +278,7 @@ async def test_the_next_attempt_never_has_the_token_of_the_one_before(scene: Sce
     scene.provider.repeats = 2  # as without a `jti` within one second
     build_id = await scene.submit()
     await scene.until_sent(build_id)
-    assert (await scene.store.get(build_id)).view.attempt == 2
+    assert (await scene.store.records.get(build_id)).view.attempt == 2
     assert len(scene.provider.asked) == 3
 
 

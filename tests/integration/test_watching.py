@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from app.api.metrics.metrics import Metrics
-from app.api.stream_limit import StreamLimit
 from app.builds.store import connect
 from app.builds.store.count_reader import CountReader
 from app.builds.store.keys import PACE
@@ -29,7 +28,7 @@ async def told(tmp_path: Path) -> dict[str, str]:
         redis = connect(server.url)
         await redis.hset(PACE, "worker_seen", "1700000000000")
         metrics = Metrics(CountReader(redis), provider="local")
-        metrics.observed_streams(StreamLimit(1))
+        metrics.count_streams(lambda: 1)
         text = (await metrics.text()).decode()
         await redis.aclose()
     return dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))

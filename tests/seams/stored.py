@@ -22,7 +22,7 @@ async def submit(
     spec: str = SPEC,
     labels: dict[str, str] | None = None,
 ) -> str:
-    build_id, _ = await store.submit(
+    build_id, _ = await store.records.submit(
         build_id=IDS.new(),
         owner=owner,
         spec_json=spec,
@@ -39,7 +39,7 @@ async def submit(
 async def take(
     store: BuildStore, *, window: int = 100, limit: int = 100, hold: float = 60
 ) -> Taken | None:
-    return await store.take(window=window, limit=limit, hold=hold)
+    return await store.dispatching.take(window=window, limit=limit, hold=hold)
 
 
 async def dispatch(store: BuildStore, *, queue_ttl: float = 60) -> tuple[str, Credential]:
@@ -47,7 +47,9 @@ async def dispatch(store: BuildStore, *, queue_ttl: float = 60) -> tuple[str, Cr
     taken = await take(store)
     assert taken
     token_id = f"{taken.build_id}#{taken.attempt + 1}"
-    assert await store.sent(taken, token_id=token_id, facts_json="", queue_ttl=queue_ttl)
+    assert await store.dispatching.sent(
+        taken, token_id=token_id, facts_json="", queue_ttl=queue_ttl
+    )
     return taken.build_id, Credential(user_id=taken.owner, token_id=token_id)
 
 
@@ -59,7 +61,7 @@ async def claim(
     nonce: str = "nonce",
     lease: float = 60,
 ) -> Claimed:
-    return await store.claim(
+    return await store.leases.claim(
         build_id,
         credential,
         nonce=nonce,
@@ -91,7 +93,7 @@ def with_tail(log: bytes, tail: bytes) -> Finish:
 async def append(
     store: BuildStore, build: str, who: Credential, offset: int, data: bytes, limit: int = 1000
 ) -> int:
-    end, _ = await store.append(
+    end, _ = await store.leases.append(
         build, who, lease_id="lease of nonce", lease=60, offset=offset, limit=limit, data=data
     )
     return end
@@ -100,11 +102,11 @@ async def append(
 async def expire(
     store: BuildStore, *, hold: bool = False, max_attempts: int = 3, retention: float = 3600
 ) -> list[str]:
-    expired = await store.expire(
+    expired = await store.dispatching.expire(
         hold=hold, max_attempts=max_attempts, max_wait=600, retention=retention
     )
     return [what for what, _ in expired.done]
 
 
 async def status_of(store: BuildStore, build_id: str) -> Status:
-    return (await store.get(build_id)).view.status
+    return (await store.records.get(build_id)).view.status

@@ -34,7 +34,7 @@ class Holding:
 
     def __init__(self, store: BuildStore, changes: PubSub) -> None:
         self.changes = changes
-        self.service = BuildService(store=store, logs=LogReader(store), rules=RULES)
+        self.service = BuildService(store=store, logs=LogReader(store.logs), rules=RULES)
         self.heartbeats = HeldHeartbeats(self.service, changes, lease=RULES.lease)
 
     async def heartbeat(
@@ -93,7 +93,7 @@ async def running(store: BuildStore, *, lease: float = 60) -> tuple[str, Credent
 async def test_a_cancel_ends_the_wait(store: BuildStore, holding: Holding) -> None:
     build_id, who = await running(store)
     waiting = await holding.held(build_id, who)
-    await store.cancel(build_id, who.user_id, who=who.user_id)
+    await store.records.cancel(build_id, who.user_id, who=who.user_id)
     directive = await waiting.task
     assert directive and directive.cancel
 
@@ -102,7 +102,7 @@ async def test_a_cancel_before_the_heartbeat_is_not_waited_for(
     store: BuildStore, holding: Holding
 ) -> None:
     build_id, who = await running(store)
-    await store.cancel(build_id, who.user_id, who=who.user_id)
+    await store.records.cancel(build_id, who.user_id, who=who.user_id)
     directive = await holding.heartbeat(build_id, who)
     assert directive and directive.cancel
 
@@ -114,7 +114,7 @@ async def test_the_lease_is_renewed_when_the_heartbeat_comes_and_not_after(
     await holding.held(build_id, who)
     assert await expire(store) == []
     before, _ = await calls(redis)
-    await store.renew(build_id, who, lease_id=LEASE, lease=0.001, steps="[]")
+    await store.leases.renew(build_id, who, lease_id=LEASE, lease=0.001, steps="[]")
     while (await calls(redis))[0] < before + 2:
         await asyncio.sleep(0.01)
     assert await expire(store) == ["worker_lost"], "although it was looked at since"
@@ -129,12 +129,12 @@ async def test_a_lease_that_ends_is_refused_at_once(
     refusal: type[Exception] = errors.LeaseLost
     match end:
         case "lost":
-            await store.renew(build_id, who, lease_id=LEASE, lease=-1)
+            await store.leases.renew(build_id, who, lease_id=LEASE, lease=-1)
             assert await expire(store) == ["worker_lost"]
         case "handed back":
-            await store.hand_back(build_id, who, lease_id=LEASE, max_wait=60)
+            await store.leases.hand_back(build_id, who, lease_id=LEASE, max_wait=60)
         case _:
-            await store.finish(build_id, who, lease_id=LEASE, result=result())
+            await store.leases.finish(build_id, who, lease_id=LEASE, result=result())
             refusal = errors.BuildFinal
     with pytest.raises(refusal):
         await waiting.task
@@ -190,13 +190,13 @@ async def test_many_that_are_held_cost_no_connection_and_no_call(
     one, who = builds[0]
     # Redis has each script by now: none is sent anew.
     await append(store, one, who, 0, b"a log")
-    await store.cancel(builds[1][0], who.user_id, who=who.user_id)
+    await store.records.cancel(builds[1][0], who.user_id, who=who.user_id)
     await waiting.pop(1).task
     before = await calls(redis)
     await asyncio.sleep(1)
     assert await calls(redis) == before, "nobody asks, and all share what there is"
     await append(store, one, who, 5, b" that grows is no order")
-    await store.cancel(one, who.user_id, who=who.user_id)
+    await store.records.cancel(one, who.user_id, who=who.user_id)
     directive = await waiting[0].task
     assert directive and directive.cancel
     scripts, connections = await calls(redis)

@@ -165,7 +165,7 @@ async def test_scripts_that_redis_forgot_are_given_to_it_again(
 ) -> None:
     for _ in range(2):
         await admin.script_flush()
-        takes = (store.take(window=1, limit=1, hold=1) for _ in range(5))
+        takes = (store.dispatching.take(window=1, limit=1, hold=1) for _ in range(5))
         assert await asyncio.gather(*takes) == [None] * 5
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from app.builds import errors
 from app.builds.model import Credential, PrefetchedTokens
-from app.builds.store import BuildStore, PrefetchedTokenStore, connect, keys
+from app.builds.store import BuildStore, connect, keys
+from app.builds.store.prefetched_tokens import PrefetchedTokenStore
 from app.builds.store.results import Taken
 from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason, Status
@@ -62,7 +63,7 @@ class Waiting:
         """Take the build and put its attempt on record, as dispatch does."""
         taken = await self.take()
         minted = await minter.mint(self.request)
-        assert await self.store.sent(
+        assert await self.store.dispatching.sent(
             taken, token_id=minted.facts.token_id, facts_json="", queue_ttl=60
         )
         return minted
@@ -74,13 +75,13 @@ class Waiting:
 
     async def hand_back(self, who: Credential) -> None:
         lease = "lease of nonce"
-        await self.store.hand_back(self.build_id, who, lease_id=lease, max_wait=60)
+        await self.store.leases.hand_back(self.build_id, who, lease_id=lease, max_wait=60)
 
 
 async def submitted(store: BuildStore, provider: Exchanger, *, lasts: float = 3600) -> Waiting:
     request = replace(REQUEST, build_id=IDS.new())
     tokens = await provider.exchange.exchange_several(SUBJECT_TOKEN, request, 3)
-    await store.submit(
+    await store.records.submit(
         build_id=request.build_id,
         owner=request.user_id,
         spec_json=SPEC,
@@ -144,10 +145,10 @@ async def test_a_token_whose_message_was_lost_is_the_next_attempts(
         taken = await waiting.take()
         minted = await mints.mint(waiting.request)
         facts: dict[str, Any] = {"token_id": minted.facts.token_id, "facts_json": ""}
-        assert await store.sent(taken, **facts, queue_ttl=60)
+        assert await store.dispatching.sent(taken, **facts, queue_ttl=60)
         assert minted == waiting.tokens[0]
-        assert (await store.get(waiting.build_id)).view.attempt == attempt
-        await store.put_back(taken, delay=0, reason="", message="")  # no broker
+        assert (await store.records.get(waiting.build_id)).view.attempt == attempt
+        await store.dispatching.put_back(taken, delay=0, reason="", message="")  # no broker
         await expire(store)
 
     who = await waiting.claim(await waiting.dispatch(mints))
@@ -190,9 +191,9 @@ async def test_a_build_without_tokens_left_is_given_up(
     waiting = await submitted(store, provider)
     taken = await waiting.take()
 
-    await store.give_up(taken, reason=Reason.TOKENS_SPENT, message="none is left")
+    await store.dispatching.give_up(taken, reason=Reason.TOKENS_SPENT, message="none is left")
 
-    view = (await store.get(waiting.build_id)).view
+    view = (await store.records.get(waiting.build_id)).view
     assert (view.status, view.reason) == (Status.ERRORED, Reason.TOKENS_SPENT)
     assert view.message == "none is left"
     assert await prefetched.first(waiting.build_id) is None
@@ -204,11 +205,11 @@ async def test_a_dispatcher_that_comes_late_gives_nothing_up(
 ) -> None:
     waiting = await submitted(store, provider)
     late = await waiting.take()
-    await store.put_back(late, delay=0, reason="", message="")
+    await store.dispatching.put_back(late, delay=0, reason="", message="")
     await expire(store)
     await waiting.take()
 
-    await store.give_up(late, reason=Reason.TOKENS_SPENT, message="none is left")
+    await store.dispatching.give_up(late, reason=Reason.TOKENS_SPENT, message="none is left")
 
     assert await status_of(store, waiting.build_id) == Status.QUEUED
 
@@ -232,13 +233,13 @@ async def test_nothing_is_kept_of_a_build_that_has_ended(
     store: BuildStore, prefetched: PrefetchedTokenStore, provider: Exchanger
 ) -> None:
     cancelled = await submitted(store, provider)
-    await store.cancel(cancelled.build_id, cancelled.request.user_id, who="ann")
+    await store.records.cancel(cancelled.build_id, cancelled.request.user_id, who="ann")
     assert await prefetched.first(cancelled.build_id) is None
 
     done = await submitted(store, provider)
     who = await done.claim(await done.dispatch(minter(prefetched, provider)))
     assert await prefetched.first(done.build_id) is not None
-    await store.finish(done.build_id, who, lease_id="lease of nonce", result=result())
+    await store.leases.finish(done.build_id, who, lease_id="lease of nonce", result=result())
     assert await prefetched.first(done.build_id) is None
 
 

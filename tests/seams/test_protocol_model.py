@@ -138,7 +138,7 @@ class Story(RuleBasedStateMachine):
     )
     def submit(self, owner: str, key: str | None, body: str) -> None:
         known = self._model.known(owner, key) if key else None
-        call = self.store.submit(
+        call = self.store.records.submit(
             build_id=self._ids.new(), owner=owner, spec_json='{"steps":[{"name":"a","run":"b"}]}',
             timeout=model.TIMEOUT, max_wait=model.MAX_WAIT, retry_of=None,
             idempotency=(key, body) if key else None, idempotency_ttl=3600,
@@ -160,7 +160,7 @@ class Story(RuleBasedStateMachine):
         build_id, owner = self._submitted[-1 - which % len(self._submitted)]
         owner = stranger or owner
         expected = self._model.cancel(build_id, owner)
-        assert self._heard(self.store.cancel(build_id, owner, who=owner)) == expected
+        assert self._heard(self.store.records.cancel(build_id, owner, who=owner)) == expected
 
     # ── dispatchers ───────────────────────────────────────────────────────────────────────────
 
@@ -168,7 +168,9 @@ class Story(RuleBasedStateMachine):
     def take(self) -> None:
         eligible = {} if self._model.full() else self._model.eligible()
         taken = self.run(
-            self.store.take(window=model.WINDOW, limit=model.USER_LIMIT, hold=model.HOLD)
+            self.store.dispatching.take(
+                window=model.WINDOW, limit=model.USER_LIMIT, hold=model.HOLD
+            )
         )
         if taken is None:
             assert not eligible
@@ -187,7 +189,9 @@ class Story(RuleBasedStateMachine):
         if same and known and known.token_id:
             token_id = known.token_id
         expected = self._model.sent(taken, token_id)
-        call = self.store.sent(taken, token_id=token_id, facts_json="", queue_ttl=model.QUEUE_TTL)
+        call = self.store.dispatching.sent(
+            taken, token_id=token_id, facts_json="", queue_ttl=model.QUEUE_TTL
+        )
         if expected is errors.SameToken:
             assert self._heard(call) is errors.SameToken
         else:
@@ -200,7 +204,11 @@ class Story(RuleBasedStateMachine):
     def put_back(self, which: int) -> None:
         taken = self._takes[-1 - which % len(self._takes)]
         self._model.put_back(taken)
-        self.run(self.store.put_back(taken, delay=model.DELAY, reason="no_token", message="why"))
+        self.run(
+            self.store.dispatching.put_back(
+                taken, delay=model.DELAY, reason="no_token", message="why"
+            )
+        )
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
@@ -218,7 +226,7 @@ class Story(RuleBasedStateMachine):
         expected = self._model.claim(
             build_id, credential.user_id, credential.token_id, nonce, lease_id
         )
-        call = self.store.claim(
+        call = self.store.leases.claim(
             build_id, credential, nonce=nonce, worker="host:1", lease_id=lease_id,
             lease=model.LEASE, after_timeout=model.AFTER_TIMEOUT,
         )  # fmt: skip
@@ -242,7 +250,9 @@ class Story(RuleBasedStateMachine):
             self._model.renew(build_id)
             return None
 
-        self._write(self._worker(call), self.store.renew, then, lease=model.LEASE, steps=steps)
+        self._write(
+            self._worker(call), self.store.leases.renew, then, lease=model.LEASE, steps=steps
+        )
 
     @precondition(lambda self: self._tokens)
     @rule(
@@ -262,7 +272,7 @@ class Story(RuleBasedStateMachine):
             return self._model.append(build_id, offset, data)
 
         self._write(
-            worker, self.store.append, then,
+            worker, self.store.leases.append, then,
             lease=model.LEASE, offset=offset, limit=model.LOG_LIMIT, data=data,
         )  # fmt: skip
 
@@ -301,7 +311,7 @@ class Story(RuleBasedStateMachine):
             log_length=length, log_sha256="0" * 64, digest=digest,
             tail=tail, log_limit=model.LOG_LIMIT,
         )  # fmt: skip
-        call_ = self.store.finish(build_id, credential, lease_id=lease_id, result=result)
+        call_ = self.store.leases.finish(build_id, credential, lease_id=lease_id, result=result)
         assert self._heard(call_) == expected
 
     @precondition(lambda self: self._tokens)
@@ -311,7 +321,7 @@ class Story(RuleBasedStateMachine):
             self._model.hand_back(build_id)
             return None
 
-        self._write(self._worker(call), self.store.hand_back, then, max_wait=model.MAX_WAIT)
+        self._write(self._worker(call), self.store.leases.hand_back, then, max_wait=model.MAX_WAIT)
 
     # ── and how it mostly goes ────────────────────────────────────────────────────────────────
 
@@ -371,7 +381,7 @@ class Story(RuleBasedStateMachine):
     def watch(self, hold: bool) -> None:
         self._model.expire(hold=hold)
         self.run(
-            self.store.expire(
+            self.store.dispatching.expire(
                 hold=hold, max_attempts=model.MAX_ATTEMPTS,
                 max_wait=model.MAX_WAIT, retention=model.RETENTION,
             )

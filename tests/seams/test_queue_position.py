@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.builds.store import BuildStore, QueueReader, connect
+from app.builds.store import BuildStore, connect
+from app.builds.store.queue_reader import QueueReader
 from tests.seams.stored import claim, dispatch, result, submit
 from tests.support.servers.redis_process import RedisProcess
 
@@ -48,7 +49,7 @@ async def test_how_long_builds_run_is_learned_from_their_ends(
     build_id = await submit(store, ANN)
     _, who = await dispatch(store)
     held = await claim(store, build_id, who)
-    await store.finish(build_id, who, lease_id=held.lease_id, result=result())
+    await store.leases.finish(build_id, who, lease_id=held.lease_id, result=result())
     wait = await waits.read(ANN, await submit(store, ANN))
     assert wait.runs == 1
     assert wait.run is not None and wait.run >= 0
@@ -58,9 +59,9 @@ async def test_one_that_was_put_back_says_why_and_until_when(
     store: BuildStore, waits: QueueReader
 ) -> None:
     build_id = await submit(store, ANN)
-    taken = await store.take(window=10, limit=10, hold=60)
+    taken = await store.dispatching.take(window=10, limit=10, hold=60)
     assert taken
-    await store.put_back(taken, delay=30, reason="no_token", message="it said 503")
+    await store.dispatching.put_back(taken, delay=30, reason="no_token", message="it said 503")
     wait = await waits.read(ANN, build_id)
     assert (wait.reason, wait.message, wait.rank) == ("no_token", "it said 503", None)
     assert wait.again is not None and 0 < wait.again - wait.now <= 30

@@ -45,7 +45,7 @@ async def test_a_user_at_the_limit_is_passed_over_and_comes_back(store: BuildSto
     second = await take(store, limit=1)
     assert first and second and [first.owner, second.owner] == ["a", "b"]
     assert await take(store, limit=1) is None
-    await store.cancel(first.build_id, "a", who="a")
+    await store.records.cancel(first.build_id, "a", who="a")
     third = await take(store, limit=1)
     assert third and third.owner == "a"
 
@@ -103,9 +103,9 @@ async def test_a_take_says_whether_others_wait_for_their_turn(store: BuildStore)
 async def test_a_record_is_the_same_in_either_protocol(redis: RedisProcess, protocol: int) -> None:
     store = BuildStore(connect(f"{redis.url}?protocol={protocol}"))
     build_id = await submit(store, labels={"pr": "17"})
-    assert (await store.get(build_id)).view.status is Status.QUEUED
+    assert (await store.records.get(build_id)).view.status is Status.QUEUED
     with pytest.raises(errors.NotFound):
-        await store.get(IDS.new())
+        await store.records.get(IDS.new())
     await store.close()
 
 
@@ -175,10 +175,10 @@ async def test_a_lost_worker_leads_to_an_attempt_that_its_token_cannot_touch(
     claimed = await claim(store, build_id, second, nonce="second")
     assert claimed.attempt == 2
     with pytest.raises(errors.LeaseLost):
-        await store.renew(build_id, first, lease_id="lease of nonce", lease=60)
+        await store.leases.renew(build_id, first, lease_id="lease of nonce", lease=60)
     with pytest.raises(errors.Superseded):
-        await store.renew(build_id, first, lease_id="lease of second", lease=60)
-    view = (await store.get(build_id)).view
+        await store.leases.renew(build_id, first, lease_id="lease of second", lease=60)
+    view = (await store.records.get(build_id)).view
     assert [(a.attempt, a.reason, a.worker) for a in view.attempts] == [
         (1, "worker_lost", "host:1")
     ]
@@ -191,7 +191,7 @@ async def test_attempts_are_limited(store: BuildStore) -> None:
         await claim(store, build_id, who, lease=0.001)
         await asyncio.sleep(0.01)
         await expire(store, max_attempts=2)
-    view = (await store.get(build_id)).view
+    view = (await store.records.get(build_id)).view
     assert (view.status, view.reason) == (Status.ERRORED, "worker_lost")
     assert [ended.attempt for ended in view.attempts] == [1]  # the last one ended the build
 
@@ -204,10 +204,10 @@ async def test_a_build_handed_back_starts_again_at_once_and_counts_as_no_loss(
         build_id, who = await dispatch(store)
         claimed = await claim(store, build_id, who)
         assert claimed.attempt == attempt
-        await store.hand_back(build_id, who, lease_id=claimed.lease_id, max_wait=600)
+        await store.leases.hand_back(build_id, who, lease_id=claimed.lease_id, max_wait=600)
         with pytest.raises(errors.LeaseLost):
-            await store.renew(build_id, who, lease_id=claimed.lease_id, lease=60)
-    view = (await store.get(build_id)).view
+            await store.leases.renew(build_id, who, lease_id=claimed.lease_id, lease=60)
+    view = (await store.records.get(build_id)).view
     assert view.status == Status.QUEUED
     assert {ended.reason for ended in view.attempts} == {"worker_shutdown"}
     assert await expire(store, max_attempts=1) == []
@@ -217,8 +217,8 @@ async def test_a_build_handed_back_that_was_cancelled_ends(store: BuildStore) ->
     await submit(store)
     build_id, who = await dispatch(store)
     claimed = await claim(store, build_id, who)
-    await store.cancel(build_id, who.user_id, who=who.user_id)
-    await store.hand_back(build_id, who, lease_id=claimed.lease_id, max_wait=600)
+    await store.records.cancel(build_id, who.user_id, who=who.user_id)
+    await store.leases.hand_back(build_id, who, lease_id=claimed.lease_id, max_wait=600)
     assert await status_of(store, build_id) == Status.CANCELLED
 
 
@@ -239,7 +239,7 @@ async def test_the_watch_takes_nobody_for_lost_when_it_comes_late(store: BuildSt
     await asyncio.sleep(0.01)
 
     async def look(not_after: float | None) -> Expired:
-        return await store.expire(
+        return await store.dispatching.expire(
             hold=False, max_attempts=3, max_wait=600, retention=600, not_after=not_after
         )
 
@@ -265,7 +265,7 @@ async def test_log_bytes_are_kept_once_and_without_a_gap(store: BuildStore) -> N
         await append(store, build_id, who, 3, b"LO")
     with pytest.raises(errors.LogFull):
         await append(store, build_id, who, 11, b"12345", limit=15)
-    assert await store.read_log(build_id, 0, 100) == b"hello world"
+    assert await store.logs.read(build_id, 0, 100) == b"hello world"
 
 
 async def test_a_result_stands_once_and_only_with_its_whole_log(store: BuildStore) -> None:
@@ -273,16 +273,18 @@ async def test_a_result_stands_once_and_only_with_its_whole_log(store: BuildStor
     build_id, who = await dispatch(store)
     await claim(store, build_id, who)
     with pytest.raises(errors.LogIncomplete):
-        await store.finish(build_id, who, lease_id="lease of nonce", result=result(log=b"x"))
+        await store.leases.finish(build_id, who, lease_id="lease of nonce", result=result(log=b"x"))
     for _ in range(2):
-        await store.finish(build_id, who, lease_id="lease of nonce", result=result())
+        await store.leases.finish(build_id, who, lease_id="lease of nonce", result=result())
     with pytest.raises(errors.ResultConflict) as conflict:
-        await store.finish(build_id, who, lease_id="lease of nonce", result=result(Status.FAILED))
+        await store.leases.finish(
+            build_id, who, lease_id="lease of nonce", result=result(Status.FAILED)
+        )
     assert conflict.value.status == Status.SUCCEEDED
     for late in (
         append(store, build_id, who, 0, b"late"),
         claim(store, build_id, who),
-        store.renew(build_id, who, lease_id="lease of nonce", lease=60),
+        store.leases.renew(build_id, who, lease_id="lease of nonce", lease=60),
     ):
         with pytest.raises(errors.BuildFinal):
             await late
@@ -296,8 +298,10 @@ async def test_a_result_brings_the_end_of_the_log_along(store: BuildStore) -> No
     await append(store, build_id, who, 0, b"hello ")
     end = with_tail(b"hello world", b"lo world")  # some of it is there already
     for _ in range(2):
-        assert await store.finish(build_id, who, lease_id="lease of nonce", result=end) is None
-    assert await store.read_log(build_id, 0, 100) == b"hello world"
+        assert (
+            await store.leases.finish(build_id, who, lease_id="lease of nonce", result=end) is None
+        )
+    assert await store.logs.read(build_id, 0, 100) == b"hello world"
     assert await status_of(store, build_id) == Status.SUCCEEDED
 
 
@@ -313,10 +317,10 @@ async def test_nothing_is_recorded_before_the_whole_log_is_verified(
     await claim(store, build_id, who)
     await append(store, build_id, who, 0, b"hello ")
     end = replace(with_tail(b"hello world", tail), verified=verified)
-    assert await store.finish(build_id, who, lease_id="lease of nonce", result=end) == begins
+    assert await store.leases.finish(build_id, who, lease_id="lease of nonce", result=end) == begins
     ended = begins is None
     assert await status_of(store, build_id) == (Status.SUCCEEDED if ended else Status.RUNNING)
-    assert await store.read_log(build_id, 0, 100) == b"hello " + b"world" * ended
+    assert await store.logs.read(build_id, 0, 100) == b"hello " + b"world" * ended
 
 
 async def test_a_tail_that_does_not_fit_changes_nothing(store: BuildStore) -> None:
@@ -332,8 +336,8 @@ async def test_a_tail_that_does_not_fit_changes_nothing(store: BuildStore) -> No
         (replace(with_tail(b"hello world", b"world"), log_limit=10), errors.LogFull),
     ):
         with pytest.raises(refusal):
-            await store.finish(build_id, who, lease_id="lease of nonce", result=end)
-    assert await store.read_log(build_id, 0, 100) == b"hello "
+            await store.leases.finish(build_id, who, lease_id="lease of nonce", result=end)
+    assert await store.logs.read(build_id, 0, 100) == b"hello "
     assert await status_of(store, build_id) == Status.RUNNING
 
 
@@ -350,26 +354,26 @@ async def test_another_users_token_opens_nothing(store: BuildStore) -> None:
 
 async def test_a_queued_build_is_cancelled_at_once_wherever_it_waits(store: BuildStore) -> None:
     queued, dispatched = await submit(store), None
-    await store.cancel(queued, "auth0|ann", who="auth0|ann")
+    await store.records.cancel(queued, "auth0|ann", who="auth0|ann")
     assert await take(store) is None
     await submit(store)
     dispatched, who = await dispatch(store)
-    await store.cancel(dispatched, "auth0|ann", who="auth0|ann")
+    await store.records.cancel(dispatched, "auth0|ann", who="auth0|ann")
     with pytest.raises(errors.BuildFinal):
         await claim(store, dispatched, who)
-    await store.cancel(dispatched, "auth0|ann", who="auth0|ann")  # twice is fine
-    view = (await store.get(dispatched)).view
+    await store.records.cancel(dispatched, "auth0|ann", who="auth0|ann")  # twice is fine
+    view = (await store.records.get(dispatched)).view
     assert (view.status, view.cancelled_by) == (Status.CANCELLED, "auth0|ann")
     with pytest.raises(errors.NotFound):
-        await store.cancel(dispatched, "auth0|bob", who="auth0|bob")
+        await store.records.cancel(dispatched, "auth0|bob", who="auth0|bob")
 
 
 async def test_a_running_build_is_asked_to_end_and_its_loss_ends_it(store: BuildStore) -> None:
     await submit(store)
     build_id, who = await dispatch(store)
     await claim(store, build_id, who)
-    await store.cancel(build_id, "auth0|ann", who="auth0|ann")
-    assert await store.renew(build_id, who, lease_id="lease of nonce", lease=0.001)
+    await store.records.cancel(build_id, "auth0|ann", who="auth0|ann")
+    assert await store.leases.renew(build_id, who, lease_id="lease of nonce", lease=0.001)
     await asyncio.sleep(0.01)
     assert await expire(store) == ["cancelled"]
     assert await status_of(store, build_id) == Status.CANCELLED
@@ -379,23 +383,23 @@ async def test_a_build_that_cannot_be_dispatched_says_why_and_waits(store: Build
     build_id = await submit(store)
     taken = await take(store)
     assert taken
-    await store.put_back(taken, delay=0.001, reason="no_token", message="why")
-    view = (await store.get(build_id)).view
+    await store.dispatching.put_back(taken, delay=0.001, reason="no_token", message="why")
+    view = (await store.records.get(build_id)).view
     assert (view.status, view.reason, view.message) == (Status.QUEUED, "no_token", "why")
     await asyncio.sleep(0.01)
     await expire(store, hold=True)
     again = await take(store)
     assert again and again.build_id == build_id
-    assert await store.sent(again, token_id="t", facts_json="", queue_ttl=60)
-    assert (await store.get(build_id)).view.reason is None
+    assert await store.dispatching.sent(again, token_id="t", facts_json="", queue_ttl=60)
+    assert (await store.records.get(build_id)).view.reason is None
 
 
 async def test_a_message_is_not_recorded_for_a_build_cancelled_meanwhile(store: BuildStore) -> None:
     build_id = await submit(store)
     taken = await take(store)
     assert taken
-    await store.cancel(build_id, "auth0|ann", who="auth0|ann")
-    assert not await store.sent(taken, token_id="t", facts_json="", queue_ttl=60)
+    await store.records.cancel(build_id, "auth0|ann", who="auth0|ann")
+    assert not await store.dispatching.sent(taken, token_id="t", facts_json="", queue_ttl=60)
 
 
 async def test_an_idempotency_key_makes_one_build(store: BuildStore) -> None:
@@ -409,14 +413,16 @@ async def test_an_idempotency_key_makes_one_build(store: BuildStore) -> None:
 async def test_pages_follow_each_other_newest_first(store: BuildStore) -> None:
     ids = [await submit(store) for _ in range(5)]
     await submit(store, "auth0|bob")
-    await store.cancel(ids[0], "auth0|ann", who="auth0|ann")
-    page, following = await store.page("auth0|ann", status=None, before=None, limit=3)
+    await store.records.cancel(ids[0], "auth0|ann", who="auth0|ann")
+    page, following = await store.records.page("auth0|ann", status=None, before=None, limit=3)
     assert [build.view.id for build in page] == ids[:1:-1]
     assert following == ids[2]
-    rest, following = await store.page("auth0|ann", status=None, before=ids[2], limit=2)
+    rest, following = await store.records.page("auth0|ann", status=None, before=ids[2], limit=2)
     assert [build.view.id for build in rest] == [ids[1], ids[0]]
     assert following is None
-    cancelled, _ = await store.page("auth0|ann", status=Status.CANCELLED, before=None, limit=3)
+    cancelled, _ = await store.records.page(
+        "auth0|ann", status=Status.CANCELLED, before=None, limit=3
+    )
     assert [build.view.id for build in cancelled] == [ids[0]]
 
 
@@ -426,10 +432,10 @@ async def test_builds_are_found_by_all_of_the_labels_that_are_wanted(store: Buil
     other = await submit(store, labels={"pr": "18", "team": "web"})
     odd = await submit(store, labels={"url:a": "b:c", "empty": "", "ä\n": "ö"})
     await submit(store)
-    await store.cancel(both, "auth0|ann", who="auth0|ann")
+    await store.records.cancel(both, "auth0|ann", who="auth0|ann")
 
     async def found(*labels: str, status: Status | None = None) -> list[str]:
-        page, following = await store.page(
+        page, following = await store.records.page(
             "auth0|ann", status=status, before=None, limit=3, labels=labels
         )
         assert following is None
@@ -452,7 +458,7 @@ async def test_pages_of_a_label_follow_each_other_without_a_gap_or_a_repeat(
     seen: list[str] = []
     before = None
     for expected in (2, 2, 1):
-        page, before = await store.page(
+        page, before = await store.records.page(
             "auth0|ann", status=None, before=before, limit=2, labels=["odd:1"]
         )
         assert len(page) == expected

@@ -29,8 +29,8 @@ async def running(
     redis: RedisProcess, store: BuildStore
 ) -> AsyncIterator[tuple[BuildStreams, PubSub]]:
     """BuildStreams as in an API process: one subscription."""
-    async with listening(redis) as (client, changes):
-        yield BuildStreams(store, StreamSource(client), changes), changes
+    async with listening(redis) as (_, changes):
+        yield BuildStreams(store, changes), changes
 
 
 @pytest.fixture
@@ -88,7 +88,9 @@ async def test_a_follower_hears_each_change_and_each_byte_once(
     assert (await heard(following)).data == b"one "
     await append(store, build_id, who, 2, b"e two")  # two bytes of it are there already
     assert (await heard(following)).data == b"two"
-    await store.finish(build_id, who, lease_id="lease of nonce", result=result(log=b"one two"))
+    await store.leases.finish(
+        build_id, who, lease_id="lease of nonce", result=result(log=b"one two")
+    )
     ended = await heard(following)
     assert (ended.build.status, ended.build.log.length) == (Status.SUCCEEDED, 7)
     assert await heard(following) is StreamSignal.COMPLETE
@@ -100,7 +102,7 @@ async def finished(store: BuildStore, log: bytes) -> str:
     _, who = await dispatch(store)
     await claim(store, build_id, who)
     await append(store, build_id, who, 0, log, limit=len(log))
-    await store.finish(build_id, who, lease_id="lease of nonce", result=result(log=log))
+    await store.leases.finish(build_id, who, lease_id="lease of nonce", result=result(log=log))
     return build_id
 
 
@@ -155,7 +157,7 @@ async def test_one_who_stands_still_holds_up_nobody_and_misses_nothing(
         while len(got) < len(piece):
             got += (await heard(fast)).data
         assert got == piece
-    await store.finish(build_id, who, lease_id="lease of nonce", result=result(log=log))
+    await store.leases.finish(build_id, who, lease_id="lease of nonce", result=result(log=log))
     assert log_of(await to_the_end(slow)) == log
     assert statuses(await to_the_end(fast)) == [Status.SUCCEEDED]
 
@@ -182,7 +184,7 @@ async def test_a_burst_that_is_larger_than_what_is_kept_arrives_whole(
     assert isinstance(await heard(following), Change)
     log = b"x" * 300_000 + b"y" * 2_000_000
     await append(store, build_id, who, 0, log, limit=len(log))
-    await store.finish(build_id, who, lease_id="lease of nonce", result=result(log=log))
+    await store.leases.finish(build_id, who, lease_id="lease of nonce", result=result(log=log))
     assert log_of(await to_the_end(following)) == log
 
 
@@ -230,7 +232,9 @@ async def test_followers_hear_of_what_changed_while_the_store_was_away(
     async with connect(redis.url) as client:  # the connections of before are dead
         after = BuildStore(client)
         await append(after, build_id, who, 0, b"back")
-        await after.finish(build_id, who, lease_id="lease of nonce", result=result(log=b"back"))
+        await after.leases.finish(
+            build_id, who, lease_id="lease of nonce", result=result(log=b"back")
+        )
     news = await rest
     assert log_of(news) == b"back" and statuses(news) == [Status.SUCCEEDED]
     assert (await next_change).build.status is Status.SUCCEEDED
@@ -269,7 +273,7 @@ async def test_a_build_that_is_deleted_has_no_more_followers(
     following = build(streams, build_id)
     assert isinstance(await heard(following), Change)
     waiting = asyncio.create_task(to_the_end(following))
-    await store.cancel(build_id, OWNER, who=OWNER)
+    await store.records.cancel(build_id, OWNER, who=OWNER)
     assert (await waiting)[-1] is StreamSignal.COMPLETE
     await expire(store, retention=-1)
     assert await to_the_end(build(streams, build_id)) == [StreamSignal.GONE]
@@ -302,7 +306,7 @@ async def test_whoever_follows_all_builds_hears_of_each_change_and_of_nobody_els
     second = await submit(store)
     change = await heard(following)
     assert (change.build.id, change.build.status) == (second, Status.QUEUED)
-    await store.cancel(first, OWNER, who=OWNER)
+    await store.records.cancel(first, OWNER, who=OWNER)
     seen = await heard(following)
     while seen.build.status is Status.QUEUED:  # that it was asked for, then that it is done
         seen = await heard(following)
@@ -322,7 +326,7 @@ async def test_what_was_missed_comes_once_with_its_last_state(
     if kept:
         for build_id in ids:
             assert (await heard(others[0])).build.id == build_id
-    await store.cancel(ids[0], OWNER, who=OWNER)
+    await store.records.cancel(ids[0], OWNER, who=OWNER)
     following = owner(streams, before)
     last: dict[str, Status] = {}
     versions = []
@@ -355,10 +359,10 @@ async def test_versions_of_an_owner_only_grow_and_go_with_the_builds(
     store: BuildStore, streams: BuildStreams
 ) -> None:
     ids = [await submit(store) for _ in range(5)]
-    versions = [(await store.get(build_id)).version for build_id in ids]
+    versions = [(await store.records.get(build_id)).version for build_id in ids]
     assert versions == sorted(set(versions)) and versions[-1] == await streams.latest(OWNER)
     for build_id in ids:
-        await store.cancel(build_id, OWNER, who=OWNER)
+        await store.records.cancel(build_id, OWNER, who=OWNER)
     await expire(store, retention=-1)
     assert await streams.latest(OWNER) == 0
 

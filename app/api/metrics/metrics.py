@@ -5,9 +5,7 @@ same, so they are looked at with `max`, not summed. The others (minting, sending
 are this process' own, and are summed. No label has a value that a client can make up.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -21,13 +19,9 @@ from prometheus_client import (
 )
 
 from app.api.metrics.store_collector import StoreCollector
-from app.api.stream_limit import StreamLimit
-from app.builds.dispatch import Mint
-from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
-from app.builds.model import PrefetchedTokens, Ticket, Timers
-from app.builds.queue import BuildQueue
-from app.builds.service import PrefetchTokens
+from app.builds.errors import StoreUnavailable
 from app.builds.store.count_reader import CountReader
+from app.contract.status import Reason
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -90,51 +84,27 @@ class Metrics:
     def _count(self, name: str, words: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, words, labels, registry=self._own)
 
-    def observed_mint(self, mint: Mint) -> Mint:
-        """The same, looked at."""
-        seconds = self._mint.labels(self._provider)
+    def minted(self, seconds: float, reason: Reason | None) -> None:
+        """A build token came after so many seconds, or none for a reason."""
+        self._mint.labels(self._provider).observe(seconds)
+        if reason:
+            self._mint_failures.labels(self._provider, reason).inc()
 
-        async def observed(*, user_id: str, build_id: str, lifetime: float) -> Ticket:
-            with _timed(seconds):
-                try:
-                    return await mint(user_id=user_id, build_id=build_id, lifetime=lifetime)
-                except MintFailed as error:
-                    self._mint_failures.labels(self._provider, error.reason).inc()
-                    raise
+    def exchanged(self, seconds: float, reason: Reason | None) -> None:
+        """All tokens of a build came for a user's after so many seconds, or none for a reason."""
+        self._exchange.labels(self._provider).observe(seconds)
+        if reason:
+            self._exchange_failures.labels(self._provider, reason).inc()
 
-        return observed
+    def sent(self, seconds: float, *, confirmed: bool) -> None:
+        """The broker confirmed a message after so many seconds, or did not."""
+        self._send.observe(seconds)
+        if not confirmed:
+            self._send_failures.inc()
 
-    def observed_exchange(
-        self, exchange: Callable[[str], PrefetchTokens]
-    ) -> Callable[[str], PrefetchTokens]:
-        """The same, looked at."""
-        seconds = self._exchange.labels(self._provider)
-
-        def observed(subject_token: str) -> PrefetchTokens:
-            prefetch = exchange(subject_token)
-
-            async def prefetched(
-                *, user_id: str, build_id: str, timeout: float
-            ) -> PrefetchedTokens:
-                with _timed(seconds):
-                    try:
-                        return await prefetch(user_id=user_id, build_id=build_id, timeout=timeout)
-                    except MintFailed as error:
-                        self._exchange_failures.labels(self._provider, error.reason).inc()
-                        raise
-
-            return prefetched
-
-        return observed
-
-    def observed_queue(self, queue: BuildQueue) -> BuildQueue:
-        """The same, looked at."""
-        return _ObservedQueue(queue, self._send, self._send_failures)
-
-    def observed_streams(self, streams: StreamLimit) -> StreamLimit:
-        """The same, looked at."""
-        self._streams.set_function(lambda: streams.open)
-        return streams
+    def count_streams(self, count: Callable[[], float]) -> None:
+        """Ask `count` for how many logs and events are being followed."""
+        self._streams.set_function(count)
 
     def answered(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
         """A request to the path template `route` got its answer; '' where there is no such path,
@@ -160,33 +130,3 @@ class Metrics:
             counts = None
         shared.register(StoreCollector(counts))
         return generate_latest(shared) + generate_latest(self._own)
-
-
-class _ObservedQueue:
-    def __init__(self, queue: BuildQueue, seconds: Histogram, failures: Counter) -> None:
-        self._queue = queue
-        self._seconds = seconds
-        self._failures = failures
-
-    async def send(self, build_id: str, token: str, timers: Timers) -> None:
-        with _timed(self._seconds):
-            try:
-                await self._queue.send(build_id, token, timers)
-            except QueueUnavailable:
-                self._failures.inc()
-                raise
-
-    async def ping(self) -> None:
-        await self._queue.ping()
-
-    async def close(self) -> None:
-        await self._queue.close()
-
-
-@contextmanager
-def _timed(histogram: Histogram) -> Iterator[None]:
-    begun = time.perf_counter()
-    try:
-        yield
-    finally:
-        histogram.observe(time.perf_counter() - begun)

@@ -9,7 +9,6 @@ from typing import Final
 from app.builds.errors import StoreUnavailable
 from app.builds.pubsub import PubSub
 from app.builds.store import BuildStore
-from app.builds.store.stream_source import StreamSource
 from app.builds.streams.stream import OUTAGE, Change, Stream, StreamSignal
 from app.builds.streams.subscriber import Subscriber
 
@@ -41,13 +40,10 @@ class Position:
 
 
 class BuildStream(Stream):
-    def __init__(
-        self, build_id: str, store: BuildStore, reader: StreamSource, pubsub: PubSub
-    ) -> None:
+    def __init__(self, build_id: str, store: BuildStore, pubsub: PubSub) -> None:
         super().__init__(build_id, pubsub)
         self._id = build_id
         self._store = store
-        self._reader = reader
         self._change: Change | None = None
         self._pieces: deque[LogPiece] = deque()
         self._kept = 0
@@ -57,9 +53,11 @@ class BuildStream(Stream):
 
     async def _look(self) -> bool:
         change, known = self._change, self._end
-        seen = await self._reader.snapshot(self._id, known or 0, CHUNK if known is not None else 0)
+        seen = await self._store.streams.snapshot(
+            self._id, known or 0, CHUNK if known is not None else 0
+        )
         if change is None or seen.version != change.version:
-            build = await self._store.get(self._id)
+            build = await self._store.records.get(self._id)
             self._change = Change(build.version, build.view)
         if known is None or seen.length - known > _KEPT:
             self._forget(seen.length)
@@ -67,7 +65,7 @@ class BuildStream(Stream):
             self._keep(LogPiece(known, seen.data))
             while known + len(seen.data) < seen.length:  # a burst
                 known += len(seen.data)
-                seen = await self._reader.snapshot(self._id, known, CHUNK)
+                seen = await self._store.streams.snapshot(self._id, known, CHUNK)
                 self._keep(LogPiece(known, seen.data))
         elif seen.length < known:  # the store has lost its last moments; they come again
             self._forget(seen.length)
@@ -140,7 +138,7 @@ class BuildStream(Stream):
     async def _stored_piece(self, offset: int, end: int) -> LogPiece | None:
         """Some of the log from `offset` on; None when it is not to be had now."""
         try:
-            data = await self._store.read_log(self._id, offset, min(end, offset + CHUNK))
+            data = await self._store.logs.read(self._id, offset, min(end, offset + CHUNK))
         except StoreUnavailable:
             return None
         return LogPiece(offset, data) if data else None

@@ -8,7 +8,6 @@ from typing import Final
 from app.builds.errors import NotFound, StoreUnavailable
 from app.builds.pubsub import PubSub
 from app.builds.store import BuildStore
-from app.builds.store.stream_source import StreamSource
 from app.builds.streams.stream import OUTAGE, Change, Stream, StreamSignal
 
 #: PubSub that are kept for followers who keep up, and that are read at a time.
@@ -17,11 +16,10 @@ _PAGE: Final = 32
 
 
 class OwnerStream(Stream):
-    def __init__(self, owner: str, store: BuildStore, reader: StreamSource, pubsub: PubSub) -> None:
+    def __init__(self, owner: str, store: BuildStore, pubsub: PubSub) -> None:
         super().__init__(owner, pubsub)
         self._owner = owner
         self._store = store
-        self._reader = reader
         self._changes: deque[Change] = deque()
         #: Every change after `_first` and up to `_last` is kept; None before the first look.
         self._first: int | None = None
@@ -29,10 +27,10 @@ class OwnerStream(Stream):
 
     async def _look(self) -> bool:
         if self._first is None:
-            self._first = self._last = await self._reader.latest(self._owner)
+            self._first = self._last = await self._store.streams.latest(self._owner)
         before, more = self._last, True
         while more:
-            page = await self._reader.after(self._owner, self._last, _PAGE)
+            page = await self._store.streams.after(self._owner, self._last, _PAGE)
             for version, build_id in page:
                 change = await self._change(version, build_id)
                 if change:
@@ -52,7 +50,7 @@ class OwnerStream(Stream):
         if isinstance(found, Change):
             return found
         try:
-            build = await self._store.get(found)
+            build = await self._store.records.get(found)
         except NotFound:
             return None
         return Change(version, build.view) if build.version == version else None
@@ -92,4 +90,4 @@ class OwnerStream(Stream):
         Raises `StoreUnavailable`."""
         if self._first is not None and version >= self._first:
             return [(kept.version, kept) for kept in self._changes if kept.version > version]
-        return await self._reader.after(self._owner, version, _PAGE)
+        return await self._store.streams.after(self._owner, version, _PAGE)

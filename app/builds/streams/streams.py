@@ -5,7 +5,6 @@ from weakref import WeakValueDictionary
 
 from app.builds.pubsub import PubSub
 from app.builds.store import BuildStore
-from app.builds.store.stream_source import StreamSource
 from app.builds.streams.build import BuildStream, LogPiece, Position
 from app.builds.streams.owner import OwnerStream
 from app.builds.streams.stream import Change, StreamSignal
@@ -16,9 +15,8 @@ class BuildStreams:
     token that let it in. Whether it may hear of the build, or the owner, is the caller's to know.
     """
 
-    def __init__(self, store: BuildStore, reader: StreamSource, pubsub: PubSub) -> None:
+    def __init__(self, store: BuildStore, pubsub: PubSub) -> None:
         self._store = store
-        self._reader = reader
         self._pubsub = pubsub
         # Those who follow keep a stream.
         self._builds: WeakValueDictionary[str, BuildStream] = WeakValueDictionary()
@@ -30,7 +28,7 @@ class BuildStreams:
         """A build from `at` on: see `BuildStream.follow`."""
         stream = self._builds.get(build_id)
         if stream is None:
-            stream = BuildStream(build_id, self._store, self._reader, self._pubsub)
+            stream = BuildStream(build_id, self._store, self._pubsub)
             self._builds[build_id] = stream
         return stream.follow(at, until=until, patience=patience, with_log=with_log)
 
@@ -40,10 +38,10 @@ class BuildStreams:
         """The changes of an owner's builds after `version`: see `OwnerStream.follow`."""
         stream = self._owners.get(owner)
         if stream is None:
-            stream = OwnerStream(owner, self._store, self._reader, self._pubsub)
+            stream = OwnerStream(owner, self._store, self._pubsub)
             self._owners[owner] = stream
         return stream.follow(version, until=until, patience=patience)
 
     async def latest(self, owner: str) -> int:
         """The version of the last change of an owner's builds. Raises `StoreUnavailable`."""
-        return await self._reader.latest(owner)
+        return await self._store.streams.latest(owner)
