@@ -25,6 +25,7 @@ from app.errors import SettingsError
 from app.observability import tracing
 from app.observability.log_format import LogFormat, log_to_stderr
 from app.observability.tracing import Tracing
+from app.process_hardening import hide_this_process
 from worker import doctor
 from worker.api_client import RunApi, connections
 from worker.celery_app import create_celery, quieten
@@ -34,7 +35,6 @@ from worker.disk_quota import DiskLimits
 from worker.doctor import sandbox_of
 from worker.egress_proxy import AddressPolicy
 from worker.errors import SandboxFailed
-from worker.sandbox.hidden import hide_this_process
 from worker.settings import WorkerSettings
 from worker.shutdown import Shutdown
 from worker.tasks import register

@@ -13,9 +13,9 @@ from celery.signals import worker_process_init
 from kombu import Queue
 
 from app.contract import queue as wire
+from app.process_hardening import die_with_parent, hide_this_process
 from worker.consumer import BuildConsumer
 from worker.rabbitmq import RabbitConsumer
-from worker.sandbox.hidden import die_with_parent, hide_this_process
 from worker.settings import WorkerSettings
 
 _SOCKET_TIMEOUT: Final = 10  #: seconds

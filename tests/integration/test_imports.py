@@ -39,7 +39,10 @@ CLIENT = (
     {"app.cli", "app.client", "app.contract", "app.errors", "app.tls"},
     {*SERVERS, "cryptography", "opentelemetry"},
 )
-SERVER = {"app.cli", "app.config.environment", "app.contract", "app.errors", "app.observability"}
+HARDENED = {"app.prctl", "app.process_hardening"}
+SERVER = {
+    *HARDENED, "app.cli", "app.config.environment", "app.contract", "app.errors", "app.observability",
+}  # fmt: skip
 
 #: For each command: rooms of ours that it may know; packages of others that it may not.
 RULES: Mapping[str, tuple[set[str], set[str]]] = {
@@ -53,7 +56,7 @@ RULES: Mapping[str, tuple[set[str], set[str]]] = {
     "submit": CLIENT,
     "logs": CLIENT,
     "dev": (
-        {"app.cli", "app.contract", "app.errors"},
+        HARDENED | {"app.cli", "app.contract", "app.errors"},
         (SERVERS | HEAVY) - {"cryptography"},
     ),
     "issuer": (

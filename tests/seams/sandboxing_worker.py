@@ -11,9 +11,9 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from app.process_hardening import hide_this_process
 from worker.sandbox import Command, Limits
 from worker.sandbox.choice import SANDBOXES
-from worker.sandbox.hidden import hide_this_process
 from worker.sandbox.user import build_user
 from worker.sandbox.workspaces import Workspaces
 

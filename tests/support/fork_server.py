@@ -9,7 +9,6 @@ own: the command line and environment that /proc shows, and the interpreter's op
 
 import array
 import atexit
-import ctypes
 import functools
 import json
 import os
@@ -27,6 +26,8 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final, Literal, TextIO
+
+from app.process_hardening import die_with_parent
 
 #: What the commands import: those that serve, and those that ask.
 _IMPORTED: Final = (
@@ -46,7 +47,6 @@ _IMPORTED: Final = (
 )
 
 _LONGEST: Final = 1 << 17  #: bytes of a request
-_PR_SET_PDEATHSIG: Final = 1
 
 
 File = IO[bytes] | int
@@ -231,9 +231,7 @@ def _import() -> None:
 
 def _become(request: dict[str, Any], files: Iterable[int], parent: int) -> None:
     """Make of this process, just forked, what it was forked for: by exec, or as exec would."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os.kill(os.getpid(), signal.SIGKILL)
+    die_with_parent(parent)
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)

@@ -28,12 +28,14 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from worker.sandbox import listen_inside, prctl, supervisor
-else:  # `-I` leaves this script's folder out; at the end of the path it shadows nothing
-    sys.path.append(__file__.rpartition("/")[0])
+    from app import prctl
+    from worker.sandbox import listen_inside, supervisor
+else:  # `-I` leaves these folders out; at the end of the path they shadow nothing
+    sys.path += (__file__.rpartition("/")[0], __file__.rpartition("/worker/")[0])
     import listen_inside
-    import prctl
     import supervisor
+
+    from app import prctl
 
 LONGEST_MESSAGE = 262144
 MOST_DESCRIPTORS = 16

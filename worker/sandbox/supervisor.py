@@ -24,11 +24,12 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from worker.sandbox import prctl, tree
-else:  # `-I` leaves this script's folder out; at the end of the path it shadows nothing
-    sys.path.append(__file__.rpartition("/")[0])
-    import prctl
+    from app import prctl
+    from worker.sandbox import tree
+else:  # siblings in the launcher, which has set the path
     import tree
+
+    from app import prctl
 
 CANNOT_EXECUTE = 126  #: a shell's status for a program that is there and cannot be run
 NOT_FOUND = 127

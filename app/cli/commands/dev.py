@@ -14,7 +14,7 @@ import click
 from app.cli.defaults import DEFAULT_API
 from app.cli.local.stack import Place, Stack, StackError
 from app.cli.local.supervisor import Interrupted, StartFailed, Supervisor
-from app.cli.process_hardening import forbid_inspection
+from app.process_hardening import hide_this_process
 
 _COLOURS: Final[Mapping[str, str]] = {
     "store": "magenta",
@@ -92,7 +92,7 @@ def dev_command(port: int, issuer_port: int | None, data: Path, workers: int) ->
     to each other; with BATON_REDIS_URL set, that Redis is the store. Builds and logs are kept in
     --data, so a directory that is used again has them; remove it to begin anew.
     """
-    forbid_inspection()
+    hide_this_process()
     terminal = _Terminal()
     supervisor = Supervisor(terminal.show)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -10,9 +10,9 @@ import click
 import uvicorn
 from starlette.applications import Starlette
 
-from app.cli.process_hardening import forbid_inspection
 from app.cli.serving.http_protocol import bounded
 from app.observability.log_format import LogFormat, log_to_stderr
+from app.process_hardening import hide_this_process
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def serve(
     max_connections: int,
     trusted_proxies: Sequence[str] = (),
 ) -> None:
-    forbid_inspection()
+    hide_this_process()
     gc.freeze()  # what is there by now stays, and need not be searched for garbage
     config = uvicorn.Config(
         app,

@@ -1,9 +1,9 @@
-"""What a worker process does at its start so that builds cannot look into it nor outlive it."""
+"""Keeping builds and other processes of the same user out of this one, and ending with a parent."""
 
 import os
 import signal
 
-from worker.sandbox import prctl
+from app import prctl
 
 
 def hide_this_process() -> None:

@@ -1,6 +1,6 @@
 """The few prctl(2) calls that Python does not offer; each raises `OSError` when refused.
 
-Imported by the supervisor as well, which starts once per command: hence nothing but ctypes here.
+Imported by small programs as well, which start in an instant: hence nothing but ctypes here.
 """
 
 import ctypes
