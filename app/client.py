@@ -26,14 +26,14 @@ from app.errors import BatonError
 from app.tls import context_for
 
 #: Seconds between attempts at a call that may be repeated: a restart of the API fits in.
-_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
+_RETRY_INTERVALS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 #: Seconds for which a follower tries to come back before it gives up, and between its attempts.
-_PATIENCE: Final = 300.0
-_LONGEST_PAUSE: Final = 5.0
+_RECONNECT_TIMEOUT: Final = 300.0
+_MAX_RECONNECT_INTERVAL: Final = 5.0
 #: Seconds of silence after which a followed log is asked for again: so sounds a dead connection.
-_SILENCE: Final = 60.0
+_SILENCE_TIMEOUT: Final = 60.0
 #: Seconds that the API may ask us to wait; more is a matter for the caller.
-_LONGEST_RETRY_AFTER: Final = 30.0
+_MAX_RETRY_AFTER: Final = 30.0
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 
@@ -229,7 +229,7 @@ class BatonClient:
             else:
                 # The stream ended though the build has not: it was quiet, or a proxy cut it off.
                 patience.restore()
-                self._sleep(_PAUSES[0])
+                self._sleep(_RETRY_INTERVALS[0])
 
     def _is_whole(self, build_id: str, length: int) -> bool:
         build = self.show(build_id)
@@ -237,7 +237,7 @@ class BatonClient:
 
     def _log_once(self, build_id: str, start: int, *, follow: bool) -> Iterator[bytes]:
         headers = _ACCEPT | ({"Range": f"bytes={start}-"} if start else {})
-        timeout = httpx.Timeout(_SILENCE, connect=5.0)
+        timeout = httpx.Timeout(_SILENCE_TIMEOUT, connect=5.0)
         params = {"follow": "1"} if follow else {}
         url = self.api_url + _path(paths.LOG, build_id)
         with self._http.stream(
@@ -271,7 +271,7 @@ class BatonClient:
         """Make a call, again and again while the API is away: all calls may be repeated."""
         headers = _ACCEPT | (headers or {})
         url = self.api_url + path
-        pauses = iter(_PAUSES)
+        pauses = iter(_RETRY_INTERVALS)
         while True:
             try:
                 answer = self._http.request(
@@ -307,19 +307,19 @@ class _Patience:
 
     def restore(self) -> None:
         self._end: float | None = None
-        self._pause = _PAUSES[0]
+        self._pause = _RETRY_INTERVALS[0]
 
     def spend(self, trouble: Exception) -> None:
         """Wait a while, longer each time. Raises `Unreachable` when it is at an end."""
         now = time.monotonic()
         if self._end is None:
-            self._end = now + _PATIENCE
+            self._end = now + _RECONNECT_TIMEOUT
         if now > self._end:
             raise Unreachable(f"lost the log of {self._build_id}: {trouble}") from trouble
-        if self._notice and self._pause >= _LONGEST_PAUSE:
+        if self._notice and self._pause >= _MAX_RECONNECT_INTERVAL:
             self._notice(f"waiting for the API: {trouble or type(trouble).__name__}")
         self._sleep(self._pause)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._pause = min(self._pause * 2, _MAX_RECONNECT_INTERVAL)
 
 
 def _path(template: str, build_id: str) -> str:
@@ -351,11 +351,7 @@ def _is_full(refusal: ClientError) -> bool:
 def _retry_after(answer: httpx.Response, otherwise: float) -> float:
     """RFC 9110 §10.2.3, in its form of seconds; bounded."""
     value = answer.headers.get("retry-after", "")
-    return (
-        min(float(value), _LONGEST_RETRY_AFTER)
-        if value.isascii() and value.isdigit()
-        else otherwise
-    )
+    return min(float(value), _MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else otherwise
 
 
 def _unreachable(api_url: str, error: Exception) -> Unreachable:

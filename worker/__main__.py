@@ -40,7 +40,7 @@ from worker.shutdown import Shutdown
 from worker.tasks import register
 
 #: Seconds that a pool process takes at its end for the spans that have not arrived.
-_STOP_TRACES = 1.0
+_TRACE_FLUSH_TIMEOUT = 1.0
 
 
 def main() -> int:
@@ -64,7 +64,7 @@ def main() -> int:
     # In each pool process, as threads do not live through a fork.
     worker_process_init.connect(lambda **_: traces.start(), weak=False)
     worker_process_shutdown.connect(lambda **_: dependencies.sandbox.close(), weak=False)
-    worker_process_shutdown.connect(lambda **_: traces.stop(_STOP_TRACES), weak=False)
+    worker_process_shutdown.connect(lambda **_: traces.stop(_TRACE_FLUSH_TIMEOUT), weak=False)
     worker_shutting_down.connect(lambda **_: dependencies.shutdown.begin(), weak=False)
     register(app, dependencies, settings.seal)
     worker = app.Worker(

@@ -40,18 +40,20 @@ M = TypeVar("M", bound=Message)
 
 _CONNECT_TIMEOUT: Final = 5.0  #: seconds
 _ANSWER_TIMEOUT: Final = 15.0  #: between two pieces of an answer
-_HELD_LATE: Final = 5.0  #: for an answer that was held, after its time; a third of a lease is left
-_WHOLE_ANSWER: Final = 30.0  #: seconds for all of them, however slowly they drip
+_HELD_ANSWER_MARGIN: Final = (
+    5.0  #: for an answer that was held, after its time; a third of a lease is left
+)
+_WHOLE_ANSWER_TIMEOUT: Final = 30.0  #: seconds for all of them, however slowly they drip
 #: Seconds for which a connection waits for its next call; less than servers and proxies allow.
-_KEEP_ALIVE: Final = 4.0
-_FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 5.0
+_KEEP_ALIVE_TIMEOUT: Final = 4.0
+_MIN_RETRY_INTERVAL: Final = 0.2
+_MAX_RETRY_INTERVAL: Final = 5.0
 #: An API that has not yet fetched a rotated key says `invalid-token` for up to half a minute.
-KEY_PATIENCE: Final = 45.0
-_MAX_ANSWER: Final = 4 * 1024 * 1024  #: bytes; the largest is a claim with its spec
+KEY_ROTATION_TIMEOUT: Final = 45.0
+_MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024  #: bytes; the largest is a claim with its spec
 
 #: What ends the run for good.
-_LOST: Final = frozenset(
+_LOST_CODES: Final = frozenset(
     {
         Code.MISSING_TOKEN, Code.SUPERSEDED_TOKEN, Code.INSUFFICIENT_SCOPE, Code.WRONG_TOKEN_KIND,
         Code.WRONG_BUILD, Code.NOT_FOUND, Code.HELD_BY_ANOTHER, Code.LEASE_LOST, Code.BUILD_FINAL,
@@ -60,7 +62,7 @@ _LOST: Final = frozenset(
 )  # fmt: skip
 
 #: What a repetition can cure.
-_PASSING: Final = frozenset({Code.TOO_SLOW, Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE})
+_TRANSIENT_CODES: Final = frozenset({Code.TOO_SLOW, Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE})
 
 
 class InvalidToken(LeaseLost):
@@ -122,7 +124,7 @@ def connections(api_url: str) -> httpx.Client:
         cookies=CookieJar(nobody),
         timeout=httpx.Timeout(_ANSWER_TIMEOUT, connect=_CONNECT_TIMEOUT),
         verify=context_for(api_url),
-        limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
+        limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE_TIMEOUT),
         follow_redirects=False,
     )
 
@@ -131,7 +133,7 @@ class RunApi:
     """One build's calls; may be used from several threads.
 
     Every call raises `LeaseLost` when the API says that the build is not this worker's any more.
-    A token that the API does not take is transient for the first `key_patience` seconds.
+    A token that the API does not take is transient for the first `key_rotation_timeout` seconds.
     """
 
     def __init__(
@@ -141,13 +143,13 @@ class RunApi:
         build_id: str,
         token: str,
         proof_key: dpop.ProofKey | None = None,
-        key_patience: float = KEY_PATIENCE,
+        key_rotation_timeout: float = KEY_ROTATION_TIMEOUT,
     ) -> None:
         """`http` are the process' `connections`. With `proof_key` the token is one that is bound to
         it (RFC 9449)."""
         self._build_id = build_id
         self._lease: dict[str, str] = {}
-        self._key_patience = key_patience
+        self._key_rotation_timeout = key_rotation_timeout
         self._distrusted_since: float | None = None
         self._stopped = threading.Event()
         self._http = http
@@ -180,7 +182,7 @@ class RunApi:
             paths.HEARTBEAT,
             Directive,
             headers={prefer.PREFER: prefer.written(wait)} if wait else {},
-            patience=wait + _HELD_LATE if wait else _ANSWER_TIMEOUT,
+            patience=wait + _HELD_ANSWER_MARGIN if wait else _ANSWER_TIMEOUT,
             traced=False,
         )
         return directive, prefer.seconds(headers.get(prefer.PREFERENCE_APPLIED, ""))
@@ -230,7 +232,7 @@ class RunApi:
         self, deadline: float, method: str, path: str, model: type[M], *, content: bytes
     ) -> M:
         """Repeat a call until there is a verdict. Raises `ReportImpossible` at the deadline."""
-        pause = _FIRST_PAUSE
+        pause = _MIN_RETRY_INTERVAL
         while True:
             try:
                 return self._once(method, path, model, content=content)
@@ -242,7 +244,7 @@ class RunApi:
             )
             if wait <= 0 or self._stopped.wait(wait):
                 raise ReportImpossible(f"no verdict from the API in time: {transient}")
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _MAX_RETRY_INTERVAL)
 
     def _once(
         self,
@@ -303,18 +305,18 @@ class RunApi:
         """The same as transient, as long as keys may be changing. Raises `error` after that."""
         now = time.monotonic()
         self._distrusted_since = self._distrusted_since or now
-        if now - self._distrusted_since > self._key_patience:
+        if now - self._distrusted_since > self._key_rotation_timeout:
             raise error
         return TransientError(str(error))
 
 
 def _read(answer: httpx.Response) -> bytes:
     """The body. Raises `TransientError` when it is larger or slower than any answer of ours."""
-    end = time.monotonic() + _WHOLE_ANSWER
+    end = time.monotonic() + _WHOLE_ANSWER_TIMEOUT
     body = b""
     for piece in answer.iter_bytes():
         body += piece
-        if len(body) > _MAX_ANSWER or time.monotonic() > end:
+        if len(body) > _MAX_ANSWER_BYTES or time.monotonic() > end:
             raise TransientError(f"status {answer.status_code}, and a body without end")
     return body
 
@@ -332,11 +334,11 @@ def verdict(answer: httpx.Response, body: bytes, model: type[M]) -> M:
     except ValidationError:
         raise transient from None
     code = problem.code
-    if code is None or code in _PASSING or problem.status != answer.status_code:
+    if code is None or code in _TRANSIENT_CODES or problem.status != answer.status_code:
         raise transient
     if code in {Code.INVALID_TOKEN, Code.INVALID_PROOF}:
         raise InvalidToken(code)
-    if code in _LOST:
+    if code in _LOST_CODES:
         raise LeaseLost(code)
     if code in {Code.LOG_GAP, Code.LOG_INCOMPLETE} and problem.end is not None:
         raise SendFrom(problem.end)

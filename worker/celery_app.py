@@ -21,10 +21,10 @@ from worker.settings import WorkerSettings
 _SOCKET_TIMEOUT: Final = 10  #: seconds
 
 #: Seconds between RabbitMQ's heartbeats; two that are missed are a lost connection.
-_HEARTBEAT: Final = 30
+_HEARTBEAT_INTERVAL: Final = 30
 
 #: Their DEBUG lines hold whole messages, the token included.
-_TALKATIVE: Final = ("celery", "kombu", "amqp")
+_VERBOSE_LOGGERS: Final = ("celery", "kombu", "amqp")
 
 
 def create_celery(settings: WorkerSettings) -> Celery:
@@ -50,7 +50,7 @@ def create_celery(settings: WorkerSettings) -> Celery:
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_heartbeat=_HEARTBEAT,
+        broker_heartbeat=_HEARTBEAT_INTERVAL,
         broker_use_ssl=wire.broker_use_ssl(settings.broker),
         broker_transport_options=_transport_options(settings.broker),
     )
@@ -60,7 +60,7 @@ def create_celery(settings: WorkerSettings) -> Celery:
 
 def quieten() -> None:
     """Keep Celery and its libraries above DEBUG, whatever level was asked for."""
-    for name in _TALKATIVE:
+    for name in _VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
 
 

@@ -10,10 +10,10 @@ from typing import Final
 from worker.errors import QuotaExceeded
 
 #: Seconds between two looks at least; and looking takes a tenth of the time at most.
-_PAUSE: Final = 1.0
-_SHARE: Final = 10
+_MIN_SCAN_INTERVAL: Final = 1.0
+_SCAN_TIME_DIVISOR: Final = 10
 
-_BLOCK: Final = 512  #: bytes, of `st_blocks` (stat(2))
+_BLOCK_BYTES: Final = 512  #: bytes, of `st_blocks` (stat(2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,9 @@ class DiskQuota:
         if begun < self._next:
             return
         used, files = measure(self._root, self._limits)
-        self._next = begun + max(_PAUSE, _SHARE * (time.monotonic() - begun))
+        self._next = begun + max(
+            _MIN_SCAN_INTERVAL, _SCAN_TIME_DIVISOR * (time.monotonic() - begun)
+        )
         if used > self._limits.disk_bytes:
             raise QuotaExceeded(f"more than {self._limits.disk_bytes} bytes on disk")
         if files > self._limits.files:
@@ -65,7 +67,7 @@ def measure(root: Path, limits: DiskLimits) -> tuple[int, int]:
                         if found.st_ino in known:
                             continue
                         known.add(found.st_ino)
-                    used += found.st_blocks * _BLOCK
+                    used += found.st_blocks * _BLOCK_BYTES
                     if used > limits.disk_bytes or files > limits.files:
                         return used, files
         except OSError:

@@ -23,7 +23,7 @@ from worker.sandbox.choice import choose
 from worker.settings import WorkerSettings
 
 #: Seconds for the broker and the API each.
-_PATIENCE: Final = 5
+_CONNECT_TIMEOUT: Final = 5
 
 #: Clocks that disagree by more get DPoP proofs refused; a worker has no setting for it.
 _LEEWAY: Final = 30.0
@@ -109,9 +109,9 @@ def _broker(settings: WorkerSettings) -> Iterator[Finding]:
         *connection.channel_errors,
     )
     try:
-        connection.ensure_connection(max_retries=1, interval_start=0, timeout=_PATIENCE)
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=_CONNECT_TIMEOUT)
         if wire.is_amqp(settings.broker):
-            connection.connection.sock.settimeout(_PATIENCE)
+            connection.connection.sock.settimeout(_CONNECT_TIMEOUT)
         app.amqp.queues[wire.QUEUE](connection.default_channel).declare()
     except errors as error:
         cause = error.__cause__ or error
@@ -130,7 +130,7 @@ def _broker(settings: WorkerSettings) -> Iterator[Finding]:
 def _api(settings: WorkerSettings) -> Iterator[Finding]:
     url = settings.api_url.rstrip("/")
     try:
-        answer = httpx.get(url + paths.HEALTHZ, timeout=_PATIENCE)
+        answer = httpx.get(url + paths.HEALTHZ, timeout=_CONNECT_TIMEOUT)
         answer.raise_for_status()
     except httpx.HTTPError as error:
         yield Finding.wrong(

@@ -27,10 +27,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SOCKS_PORT: Final = 1080
 SSH_PORT: Final = 1022
 
-_MOST_CONNECTIONS: Final = 32  #: at once; git opens a few
-_CONNECT: Final = 15.0  #: seconds for each address
-_HANDSHAKE: Final = 15.0  #: seconds for the whole SOCKS request
-_PIECE: Final = 64 * 1024
+_MAX_CONNECTIONS: Final = 32  #: at once; git opens a few
+_CONNECT_TIMEOUT: Final = 15.0  #: seconds for each address
+_HANDSHAKE_TIMEOUT: Final = 15.0  #: seconds for the whole SOCKS request
+_CHUNK_BYTES: Final = 64 * 1024
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  #: RFC 6052
 
@@ -126,7 +126,7 @@ class EgressProxy:
     def _keep(self, one: socket.socket) -> bool:
         """Whether there is room for another socket; one that has none is closed."""
         with self._lock:
-            if not self._closed and len(self._open) < 2 * _MOST_CONNECTIONS:
+            if not self._closed and len(self._open) < 2 * _MAX_CONNECTIONS:
                 self._open.add(one)
                 return True
         one.close()
@@ -154,7 +154,7 @@ class EgressProxy:
         self, client: socket.socket, serve: Callable[[socket.socket], socket.socket | None]
     ) -> None:
         try:
-            client.settimeout(_HANDSHAKE)
+            client.settimeout(_HANDSHAKE_TIMEOUT)
             server = serve(client)
             if server is None:
                 return
@@ -216,7 +216,7 @@ class EgressProxy:
         for family, address in addresses:
             server = socket.socket(family, socket.SOCK_STREAM)
             try:
-                server.settimeout(_CONNECT)
+                server.settimeout(_CONNECT_TIMEOUT)
                 server.connect((address, port))
             except OSError as error:
                 server.close()
@@ -262,7 +262,7 @@ def _relay(client: socket.socket, server: socket.socket) -> None:
     while reading:
         ready, _, _ = select.select(list(reading), [], [])
         for each in ready:
-            piece = each.recv(_PIECE)
+            piece = each.recv(_CHUNK_BYTES)
             if piece:
                 other[each].sendall(piece)
             else:

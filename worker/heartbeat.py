@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 #: Seconds that what is to be said waits: the build may end by then, and its result says it all.
 _FIRST_LINGER: Final = 0.05
 #: Seconds between tries while the API gives no verdict.
-_PAUSE: Final = 1.0
+_RETRY_INTERVAL: Final = 1.0
 
 
 class RunSignals:
@@ -91,13 +91,13 @@ class Heartbeat:
             except TransientError as transient:
                 if not self._stopped.is_set():
                     log.warning("the heartbeat waits: %s", transient)
-                pause = min(self._interval, max(_PAUSE, transient.retry_after))
+                pause = min(self._interval, max(_RETRY_INTERVAL, transient.retry_after))
             except LeaseLost as error:
                 self._signals.lose(error)
             except Exception:
                 # Error boundary: a surprise must not end in a build that runs without its lease.
                 log.exception("a heartbeat failed")
-                pause = min(self._interval, _PAUSE)
+                pause = min(self._interval, _RETRY_INTERVAL)
 
     def _renew(self) -> float:
         pace = self._interval * random.uniform(0.8, 1.0)  # noqa: S311  jitter
@@ -109,7 +109,7 @@ class Heartbeat:
         if not held or directive.cancel:
             return max(0.0, pace - elapsed)
         if elapsed < held:  # that process ends; another one will listen
-            return _PAUSE * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+            return _RETRY_INTERVAL * random.uniform(0.5, 1.0)  # noqa: S311  jitter
         return 0.0
 
     def _tell(self) -> float:

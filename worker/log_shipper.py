@@ -26,13 +26,13 @@ LINGER: Final = 0.1
 #: result takes the rest of the log along.
 _FIRST_LINGER: Final = 0.05
 #: Seconds between tries while the API gives no verdict.
-_PAUSES: Final = (0.25, 5.0)
+_RETRY_INTERVALS: Final = (0.25, 5.0)
 
 #: Bytes of a command's output that are kept at hand, for messages.
-_TAIL: Final = 8192
+_TAIL_BYTES: Final = 8192
 
-_CUT: Final = "\n[log truncated after {} bytes; the build goes on]\n"
-_NO_DISK: Final = b"\n[log cut off: the worker cannot write it; the build goes on]\n"
+_TRUNCATION_NOTE: Final = "\n[log truncated after {} bytes; the build goes on]\n"
+_NO_DISK_NOTE: Final = b"\n[log cut off: the worker cannot write it; the build goes on]\n"
 
 
 class LogSpool:
@@ -47,7 +47,7 @@ class LogSpool:
         #: The log's last words where there is no room for them in the file.
         self._last = b""
         self._limit = limit
-        self._mark = _CUT.format(limit).encode()[:limit]
+        self._mark = _TRUNCATION_NOTE.format(limit).encode()[:limit]
         self._room = limit - len(self._mark)
         self._cut = False
         self._woken = False
@@ -78,7 +78,7 @@ class LogSpool:
         except OSError as error:
             # A full disk must not end the build; what is on record so far stands.
             log.warning("the log is cut off here: %s", error)
-            self._last = _NO_DISK[: self._limit - self._stored]
+            self._last = _NO_DISK_NOTE[: self._limit - self._stored]
             self._cut = True
 
     def read(self, start: int, size: int) -> bytes:
@@ -218,7 +218,7 @@ class LogShipper:
                 )
 
     def _run(self) -> None:
-        least, most = _PAUSES
+        least, most = _RETRY_INTERVALS
         pause = least
         while not self._stopped:
             try:
@@ -316,7 +316,7 @@ class OutputPump:
     def _run(self) -> None:
         while data := os.read(self._fd, 64 * 1024):
             self._spool.append(data)
-            self.tail = (self.tail + data)[-_TAIL:]
+            self.tail = (self.tail + data)[-_TAIL_BYTES:]
 
     def finish(self, seconds: float) -> None:
         """Wait for the end of the output; nobody is left who could write."""

@@ -25,7 +25,7 @@ _SOCKET_TIMEOUT: Final = 5
 
 #: Seconds between two looks of the event loop at whether the worker was told to stop: a signal does
 #: not wake it, and on an idle connection little else does.
-_LOOK: Final = 0.5
+_POLL_INTERVAL: Final = 0.5
 
 
 class SlotConsumer(Consumer):
@@ -79,7 +79,7 @@ class SlotTasks(Tasks):
     def register_with_event_loop(self, c: "RabbitConsumer", hub: Any) -> None:  # noqa: ANN401
         del c
         hub.on_tick.add(self._match_slots)
-        hub.call_repeatedly(_LOOK, lambda: None)  # ends with the event loop
+        hub.call_repeatedly(_POLL_INTERVAL, lambda: None)  # ends with the event loop
 
     def _match_slots(self) -> None:
         if self._consumer.task_consumer:

@@ -50,19 +50,19 @@ from worker.spans import describe_end, describe_step, step_title
 log = logging.getLogger(__name__)
 
 #: Seconds in which a claim is tried; the API gives a build that nobody claims to somebody else.
-_CLAIM_WINDOW: Final = 600.0
+_CLAIM_TIMEOUT: Final = 600.0
 #: Seconds between looks at whether the worker has to stop meanwhile.
-_CLAIM_SLICE: Final = 10.0
+_CLAIM_ATTEMPT_TIMEOUT: Final = 10.0
 #: Seconds between looks at what the API wants while a command runs.
-_LOOK: Final = 0.1
+_POLL_INTERVAL: Final = 0.1
 #: Seconds in which a build is tried to be handed back at a shutdown.
-_HAND_BACK: Final = 10.0
+_HAND_BACK_TIMEOUT: Final = 10.0
 #: Seconds for the last output of a command whose processes are all gone.
-_DRAIN: Final = 10.0
+_DRAIN_TIMEOUT: Final = 10.0
 #: Seconds before a result goes out again whose log the API did not have in full.
-_AGAIN: Final = 0.2
+_RESULT_RETRY_INTERVAL: Final = 0.2
 #: Seconds at the end of the report window that are the result's alone, a quarter of it at most.
-_LAST_WORDS: Final = 60.0
+_RESULT_RESERVE: Final = 60.0
 _LOG_CUT: Final = "the end of the log could not be delivered"
 
 
@@ -103,10 +103,10 @@ def run_build(
 
 def _claim(api: RunApi, request: ClaimRequest, shutdown: Shutdown) -> Claim:
     """Try until there is a verdict, the window is over, or the worker has to stop."""
-    end = time.monotonic() + _CLAIM_WINDOW
+    end = time.monotonic() + _CLAIM_TIMEOUT
     while True:
         try:
-            return api.claim(request, deadline=min(end, time.monotonic() + _CLAIM_SLICE))
+            return api.claim(request, deadline=min(end, time.monotonic() + _CLAIM_ATTEMPT_TIMEOUT))
         except ReportImpossible:
             if time.monotonic() >= end or shutdown.begun:
                 raise
@@ -267,7 +267,7 @@ class Run:
         pump = OutputPump(process.output, self._spool)
         quota = DiskQuota(workspace.root, self._dependencies.disk)
         try:
-            while (status := process.wait(_LOOK)) is None:
+            while (status := process.wait(_POLL_INTERVAL)) is None:
                 self._check_orders()
                 self._check_time(started, step)
                 quota.check()
@@ -278,7 +278,7 @@ class Run:
             try:
                 process.close()
             finally:
-                pump.finish(_DRAIN)
+                pump.finish(_DRAIN_TIMEOUT)
         return status, pump.tail
 
     def _check_orders(self) -> None:
@@ -301,7 +301,7 @@ class Run:
         process.terminate()
         end = time.monotonic() + self._claim.kill_grace
         try:
-            while process.wait(_LOOK) is None and time.monotonic() < end:
+            while process.wait(_POLL_INTERVAL) is None and time.monotonic() < end:
                 if self._signals.lost:
                     return
         except SandboxFailed as error:  # why it was ended says more than how
@@ -330,7 +330,7 @@ class Run:
         """
         window = self._claim.report_window
         deadline = time.monotonic() + window
-        log_deadline = deadline - min(_LAST_WORDS, window / 4)
+        log_deadline = deadline - min(_RESULT_RESERVE, window / 4)
         steps = [
             step.model_copy(update={"status": StepStatus.SKIPPED})
             if step.status is StepStatus.PENDING
@@ -368,13 +368,13 @@ class Run:
             if time.monotonic() >= deadline:
                 raise ReportImpossible("the API has another log than the one it was sent")
             if not tail:
-                time.sleep(_AGAIN)
+                time.sleep(_RESULT_RETRY_INTERVAL)
 
     def _hand_back(self) -> None:
         """Have the build start again elsewhere at once; if nobody hears it, by its lease."""
         tracing.failed(tracing.current(), Reason.WORKER_SHUTDOWN)
         try:
-            self._api.hand_back(deadline=time.monotonic() + _HAND_BACK)
+            self._api.hand_back(deadline=time.monotonic() + _HAND_BACK_TIMEOUT)
         except (LeaseLost, ReportImpossible) as error:
             log.warning("not handed back: %s", error)
         else:

@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 #: message; to ask the API about it would only keep a slot busy.
 _BUILD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
-_LONGEST_TOKEN: Final = 16 * 1024  #: characters; header lines end there in most servers
+_MAX_TOKEN: Final = 16 * 1024  #: characters; header lines end there in most servers
 #: Seconds that a slot waits for its last spans to arrive before it takes the next build.
-_FLUSH: Final = 0.2
+_TRACE_FLUSH_TIMEOUT: Final = 0.2
 
 
 def register(app: Celery, dependencies: Dependencies, seal: Seal | None) -> None:
@@ -69,7 +69,7 @@ def register(app: Celery, dependencies: Dependencies, seal: Seal | None) -> None
         finally:
             _collect_garbage()
             # A worker that is killed later takes little of this build's trace with it.
-            dependencies.traces.flush(_FLUSH)
+            dependencies.traces.flush(_TRACE_FLUSH_TIMEOUT)
 
 
 def _collect_garbage() -> None:
@@ -95,6 +95,4 @@ def _ended(**_: Any) -> None:  # noqa: ANN401
 
 
 def _is_token(value: object) -> TypeGuard[str]:
-    return (
-        isinstance(value, str) and len(value) <= _LONGEST_TOKEN and _TOKEN.match(value) is not None
-    )
+    return isinstance(value, str) and len(value) <= _MAX_TOKEN and _TOKEN.match(value) is not None

@@ -32,14 +32,14 @@ from app.contract.problems import Code
 log = logging.getLogger(__name__)
 
 #: Parts that a quota is drawn in: more of them are more round trips, fewer are more of it lost.
-_PARTS: Final = 100
+_DRAWS_PER_QUOTA: Final = 100
 
 #: Users or addresses that one process keeps in mind; who is forgotten begins with a new share.
-_KEPT: Final = 10_000
+_MAX_CACHED_SHARES: Final = 10_000
 
 #: Seconds that a request waits to be counted, and for which none is counted after that failed.
-_PATIENCE: Final = 1.0
-_PAUSE: Final = 2.0
+_COUNT_TIMEOUT: Final = 1.0
+_STORE_RETRY_INTERVAL: Final = 2.0
 
 #: Where a request keeps what its answer will say.
 _QUOTA_STATUS: Final = "baton.status"
@@ -82,7 +82,7 @@ class Quota:
         self._rate = rate
         self._storage = storage
         self._clock = clock
-        self._part = max(1, rate.amount // _PARTS)
+        self._part = max(1, rate.amount // _DRAWS_PER_QUOTA)
         self._shares: OrderedDict[str, _Share] = OrderedDict()
         self._away_until = -math.inf
 
@@ -101,7 +101,7 @@ class Quota:
         share = self._shares.get(key)
         if share is None or share.window != window:
             share = self._shares[key] = _Share(window, undrawn=self.amount)
-            if len(self._shares) > _KEPT:
+            if len(self._shares) > _MAX_CACHED_SHARES:
                 self._shares.popitem(last=False)
         self._shares.move_to_end(key)
         return share
@@ -118,11 +118,11 @@ class Quota:
             return False
         name = self._rate.key_for(self.name, share.window, key)
         try:
-            async with answering(), asyncio.timeout(_PATIENCE):
+            async with answering(), asyncio.timeout(_COUNT_TIMEOUT):
                 drawn = await self._storage.incr(name, self.seconds, amount=self._part)
         except StoreUnavailable as error:
-            self._away_until = time.monotonic() + _PAUSE
-            log.warning("requests are not counted for %.0f s: %s", _PAUSE, error)
+            self._away_until = time.monotonic() + _STORE_RETRY_INTERVAL
+            log.warning("requests are not counted for %.0f s: %s", _STORE_RETRY_INTERVAL, error)
             return False
         share.left = max(0, min(self._part, self.amount - (drawn - self._part)))
         share.undrawn = max(0, self.amount - drawn)

@@ -16,7 +16,7 @@ from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, FieldError, Pro
 from app.contract.status import Reason
 
 #: Seconds that a client is asked to wait before it tries again, where nobody knows better.
-_RETRY_AFTER: Final = 2
+_DEFAULT_RETRY_AFTER: Final = 2
 
 _STATUS: Final[dict[Code, int]] = {
     Code.BAD_REQUEST: 400,
@@ -156,7 +156,7 @@ def _of_build(error: builds.BuildError) -> ApiError:
 def _of_mint(error: builds.MintFailed) -> ApiError:
     """Nothing was submitted, since the user's token could not be exchanged."""
     if error.reason is Reason.NO_TOKEN:
-        headers = {"Retry-After": str(max(1, round(error.retry_after or _RETRY_AFTER)))}
+        headers = {"Retry-After": str(max(1, round(error.retry_after or _DEFAULT_RETRY_AFTER)))}
         return ApiError(Code.NO_TOKEN, str(error), headers=headers)
     return ApiError(Code.TOKEN_REFUSED, str(error))
 
@@ -224,7 +224,7 @@ class Problems:
         if status in {401, 403} or error.code is Code.INVALID_REQUEST:
             headers["WWW-Authenticate"] = self._challenge(error, scheme_of(request))
         if status in {429, 503}:
-            headers.setdefault("Retry-After", str(_RETRY_AFTER))
+            headers.setdefault("Retry-After", str(_DEFAULT_RETRY_AFTER))
         problem = Problem(
             type=TYPE_PREFIX + error.code,
             title=HTTPStatus(status).phrase,

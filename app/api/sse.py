@@ -19,7 +19,7 @@ HEADERS: Final = {
 
 #: Milliseconds after which a client comes back to a stream that broke off; by chance, so that not
 #: all come at once to an API that has just started.
-_RETRY: Final = (500, 3000)
+_RETRY_MS: Final = (500, 3000)
 
 _SIGNS: Final = {
     StreamSignal.QUIET: b": heartbeat\n\n",
@@ -33,7 +33,7 @@ _SIGNS: Final = {
 def opening(event_id: str) -> bytes:
     """What a stream begins with. The id stands alone, so that a client that is cut off before its
     first event comes back to where it began."""
-    retry = random.randint(*_RETRY)  # noqa: S311  no secret
+    retry = random.randint(*_RETRY_MS)  # noqa: S311  no secret
     return f"retry: {retry}\nid: {event_id}\n\n".encode()
 
 

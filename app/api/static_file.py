@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 _KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 #: Bytes below which compressing is not worth it.
-_SMALL: Final = 512
+_MIN_COMPRESSED_BYTES: Final = 512
 
 
 class File:
@@ -30,7 +30,11 @@ class File:
 
     @cached_property
     def zipped(self) -> bytes | None:
-        return gzip.compress(self.content, mtime=0) if len(self.content) >= _SMALL else None
+        return (
+            gzip.compress(self.content, mtime=0)
+            if len(self.content) >= _MIN_COMPRESSED_BYTES
+            else None
+        )
 
     @cached_property
     def etag(self) -> str:

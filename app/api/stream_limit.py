@@ -21,7 +21,7 @@ from app.contract.problems import Code
 T = TypeVar("T")
 
 #: Seconds after which it may be worth another try: streams end with builds, which nobody foretells.
-_WAIT = 10
+_RETRY_AFTER = 10
 
 
 class StreamLimit:
@@ -56,7 +56,7 @@ class StreamLimit:
                 "one of them. BATON_USER_STREAMS is the setting",
                 policy="streams",
                 quota=self._limit,
-                wait=_WAIT,
+                wait=_RETRY_AFTER,
             )
         self._open[user_id] += 1
         return _Counted(

@@ -33,7 +33,7 @@ from app.api.routes import OPERATIONS
 from app.api.state import AppState, state
 from app.api.stream_limit import StreamLimit
 from app.bootstrap.tokens import OwnKeys, Tokens, make_tokens, mint_with, own_keys
-from app.builds.dispatch import LAST_ORDERS, Dispatcher, DispatchRules, Mint
+from app.builds.dispatch import DRAIN_TIMEOUT, Dispatcher, DispatchRules, Mint
 from app.builds.held_heartbeats import HeldHeartbeats
 from app.builds.log_reader import LogReader
 from app.builds.pubsub import PubSub
@@ -58,17 +58,17 @@ log = logging.getLogger(__name__)
 
 #: Connections to the provider, and the seconds for which they wait for the next build: its TLS
 #: handshake costs more than all the rest of minting.
-_WARM: Final = httpx.Limits(max_keepalive_connections=16, keepalive_expiry=60)
+_MINTING_CONNECTIONS: Final = httpx.Limits(max_keepalive_connections=16, keepalive_expiry=60)
 
 #: Seconds before a background task that failed unforeseen is started again.
-_RESTART: Final = 1.0
+_RESTART_INTERVAL: Final = 1.0
 
 #: Seconds that a background task has to end; dispatch may see through what it has begun.
-_STOP: Final = LAST_ORDERS + 1
+_STOP_TIMEOUT: Final = DRAIN_TIMEOUT + 1
 
 
 #: Seconds in which the last spans are sent.
-_STOP_TRACES: Final = 2.0
+_TRACE_FLUSH_TIMEOUT: Final = 2.0
 
 
 def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
@@ -193,7 +193,9 @@ async def _lifespan(
         seal=settings.seal,
     )
     trusted = context_for(settings.keys_url, settings.token_url)
-    async with httpx.AsyncClient(timeout=10, trust_env=True, verify=trusted, limits=_WARM) as http:
+    async with httpx.AsyncClient(
+        timeout=10, trust_env=True, verify=trusted, limits=_MINTING_CONNECTIONS
+    ) as http:
         tokens = make_tokens(
             settings, http, keys, store.prefetched_tokens, on_exchange=metrics.exchanged
         )
@@ -232,7 +234,7 @@ async def _lifespan(
             await queue.close()
             await news.aclose()
             await store.close()
-            await asyncio.to_thread(traces.stop, _STOP_TRACES)
+            await asyncio.to_thread(traces.stop, _TRACE_FLUSH_TIMEOUT)
 
 
 def _state(
@@ -380,7 +382,7 @@ async def stop(tasks: Collection[asyncio.Task[None]]) -> None:
     while tasks:
         for task in tasks:
             task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=_STOP)
+        _, tasks = await asyncio.wait(tasks, timeout=_STOP_TIMEOUT)
 
 
 async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
@@ -390,4 +392,4 @@ async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
             await run()
         except Exception:
             log.exception("a background task failed; starting it again")
-        await asyncio.sleep(_RESTART)
+        await asyncio.sleep(_RESTART_INTERVAL)

@@ -40,8 +40,8 @@ from app.tokens.verifier import Policy, TrustedIssuer, Verifier
 log = logging.getLogger(__name__)
 
 #: Seconds, and tries, for one exchange: its user waits for an answer.
-_PATIENCE: Final = 5.0
-_TRIES: Final = 3
+_EXCHANGE_TIMEOUT: Final = 5.0
+_MAX_EXCHANGE_ATTEMPTS: Final = 3
 
 #: From a user's token to what obtains the tokens of a build of theirs.
 PrefetchFor = Callable[[str], PrefetchTokens]
@@ -185,7 +185,11 @@ def _exchanging(
         raise SettingsError("BATON_MESSAGE_KEYS is not set")
     exchanged = ExchangedTokens(verifier)
     endpoint = TokenEndpoint(
-        settings.token_url, authentication, http, deadline=_PATIENCE, attempts=_TRIES
+        settings.token_url,
+        authentication,
+        http,
+        deadline=_EXCHANGE_TIMEOUT,
+        attempts=_MAX_EXCHANGE_ATTEMPTS,
     )
     exchange = TokenExchange(endpoint, exchanged, target=settings.mint_target)
     return Tokens(

@@ -28,24 +28,24 @@ from app.observability.tracing import OFF, Kind, Span, Tracing
 log = logging.getLogger(__name__)
 
 #: Builds that one process dispatches at once; minting is one round trip to the provider each.
-_PARALLEL: Final = 8
+_MAX_CONCURRENT_DISPATCHES: Final = 8
 #: Seconds between looks at the queue when nothing is heard: other replicas' news can be lost.
-_IDLE: Final = 1.0
+_POLL_INTERVAL: Final = 1.0
 #: Seconds between looks at an empty or full queue, however often it is woken: after the first that
 #: found nothing, and after the last of several in a row.
-_BREATH: Final = (0.005, 0.02)
+_EMPTY_QUEUE_INTERVAL: Final = (0.005, 0.02)
 #: Seconds after which a provider's `iat`, and so its token, is another.
-_NEXT_SECOND: Final = 1.0
+_SAME_TOKEN_DELAY: Final = 1.0
 #: Seconds of pause after the first and the last of several failures in a row.
-_PAUSE: Final = (1.0, 30.0)
+_FAILURE_DELAY: Final = (1.0, 30.0)
 #: The same for a build that fails for reasons of its own. Each try costs a token at the provider,
 #: and only an operator can change what comes of it.
-_BUILD_PAUSE: Final = (1.0, 900.0)
+_BUILD_FAILURE_DELAY: Final = (1.0, 900.0)
 #: Seconds in which what was taken is seen through after the order to stop.
-LAST_ORDERS: Final = 5.0
+DRAIN_TIMEOUT: Final = 5.0
 #: Seconds between tries to record an attempt while the store is away, and how many there are.
-_RECORD_PAUSE: Final = 0.5
-_RECORD_TRIES: Final = 4
+_RECORD_RETRY_INTERVAL: Final = 0.5
+_MAX_RECORD_ATTEMPTS: Final = 4
 
 
 class Mint(Protocol):
@@ -106,19 +106,19 @@ class Dispatcher:
             await self._run(running)
         finally:
             if running:
-                _, late = await asyncio.wait(running, timeout=LAST_ORDERS)
+                _, late = await asyncio.wait(running, timeout=DRAIN_TIMEOUT)
                 for task in late:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
 
     async def _run(self, running: set[asyncio.Task[None]]) -> None:
-        slots = asyncio.Semaphore(_PARALLEL)
+        slots = asyncio.Semaphore(_MAX_CONCURRENT_DISPATCHES)
 
         def done(task: asyncio.Task[None]) -> None:
             running.discard(task)
             slots.release()
 
-        least, most = _BREATH
+        least, most = _EMPTY_QUEUE_INTERVAL
         breath = least
         while True:
             await slots.acquire()
@@ -134,7 +134,7 @@ class Dispatcher:
             if taken is None or not taken.more:
                 await asyncio.sleep(breath)
                 breath = min(most, 2 * breath)
-                await self._work.wait(_IDLE)
+                await self._work.wait(_POLL_INTERVAL)
 
     async def _pause(self) -> None:
         """After failures of the provider or the broker: not every build has to find out anew."""
@@ -186,7 +186,7 @@ class Dispatcher:
             wanted = await self._record(taken, ticket, timers)
         except SameToken:
             # Each attempt has a token of its own: a lost one's must not do for the next.
-            await self._store.put_back(taken, delay=_NEXT_SECOND, reason="", message="")
+            await self._store.put_back(taken, delay=_SAME_TOKEN_DELAY, reason="", message="")
             return
         if not wanted:
             return  # cancelled meanwhile, or this took so long that the reaper took it back
@@ -238,7 +238,7 @@ class Dispatcher:
         An answer of the store that is lost here would leave a build without a message for as long
         as messages may wait, so this is tried several times.
         """
-        for left in reversed(range(_RECORD_TRIES)):
+        for left in reversed(range(_MAX_RECORD_ATTEMPTS)):
             try:
                 return await self._store.sent(
                     taken,
@@ -249,7 +249,7 @@ class Dispatcher:
             except StoreUnavailable:
                 if not left:
                     raise
-                await asyncio.sleep(_RECORD_PAUSE)
+                await asyncio.sleep(_RECORD_RETRY_INTERVAL)
         return False
 
     def _check_lifetime(self, ticket: Ticket, timers: Timers) -> None:
@@ -273,7 +273,7 @@ class Dispatcher:
         if error.others_too:
             delay = self._failed(error.retry_after)
         else:
-            delay = _delay(_BUILD_PAUSE, taken.failures)
+            delay = _delay(_BUILD_FAILURE_DELAY, taken.failures)
         await self._put_back(taken, error.reason, str(error), delay)
 
     async def _put_back(self, taken: Taken, reason: Reason, message: str, delay: float) -> None:
@@ -293,8 +293,8 @@ class Dispatcher:
         now = time.monotonic()
         if now >= self._pause_until:
             self._failures += 1
-        most = _PAUSE[1]
-        delay = max(_delay(_PAUSE, self._failures - 1), min(retry_after or 0.0, 10 * most))
+        most = _FAILURE_DELAY[1]
+        delay = max(_delay(_FAILURE_DELAY, self._failures - 1), min(retry_after or 0.0, 10 * most))
         self._pause_until = max(self._pause_until, now + delay)
         return delay
 

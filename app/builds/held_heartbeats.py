@@ -12,7 +12,7 @@ from app.builds.service import BuildService
 from app.contract.runs import HEARTBEATS, Directive
 
 #: Seconds for which a heartbeat is held at most: well below the minute after which proxies give up.
-_LONGEST: Final = 20
+_MAX_HOLD: Final = 20
 
 
 class HeldHeartbeats:
@@ -21,7 +21,7 @@ class HeldHeartbeats:
     def __init__(self, service: BuildService, pubsub: PubSub, *, lease: float) -> None:
         self._service = service
         self._pubsub = pubsub
-        self._longest = min(_LONGEST, int(lease / HEARTBEATS))
+        self._longest = min(_MAX_HOLD, int(lease / HEARTBEATS))
 
     def patience(self, wanted: int) -> int:
         """For how many of the seconds that a worker would wait its heartbeat is held: the next one

@@ -8,9 +8,9 @@ from typing import Final
 from app.builds.store.logs import Logs
 
 #: Bytes read from the store at a time: what one reader holds in memory.
-CHUNK: Final = 64 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 #: Bytes hashed at a time; each is handed to a thread.
-_HASH_CHUNK: Final = 1024 * 1024
+_HASH_CHUNK_BYTES: Final = 1024 * 1024
 
 
 class LogReader:
@@ -20,7 +20,7 @@ class LogReader:
     async def read(self, build_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to `stop`, in pieces."""
         while start < stop:
-            piece = await self._logs.read(build_id, start, min(stop, start + CHUNK))
+            piece = await self._logs.read(build_id, start, min(stop, start + CHUNK_BYTES))
             if not piece:
                 return
             start += len(piece)
@@ -30,10 +30,10 @@ class LogReader:
         """The digest of the bytes from `start` up to `stop`, and of `more` after them, in hex."""
         digest = hashlib.sha256()
         while start < stop:
-            piece = await self._logs.read(build_id, start, min(stop, start + _HASH_CHUNK))
+            piece = await self._logs.read(build_id, start, min(stop, start + _HASH_CHUNK_BYTES))
             if not piece:
                 break
-            if len(piece) < CHUNK:
+            if len(piece) < CHUNK_BYTES:
                 digest.update(piece)
             else:
                 await asyncio.to_thread(digest.update, piece)

@@ -19,9 +19,9 @@ from app.builds.store import keys
 log = logging.getLogger(__name__)
 
 #: Seconds between attempts to subscribe again.
-_RETRY: Final = 0.5
+_RESUBSCRIBE_INTERVAL: Final = 0.5
 #: Seconds without news after which Redis is asked whether it is still there.
-_QUIET: Final = 30.0
+_PING_INTERVAL: Final = 30.0
 
 _WORK: Final = keys.WORK.encode()
 
@@ -86,7 +86,7 @@ class PubSub:
             except (RedisError, OSError) as error:
                 log.warning("lost the store's news (%s); subscribing again", type(error).__name__)
             self._wake_all()
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(_RESUBSCRIBE_INTERVAL)
 
     async def _listen(self) -> None:
         """On a connection of its own, and without redis-py's `PubSub`, which costs twice as much
@@ -98,7 +98,7 @@ class PubSub:
             await connection.connect()
             await connection.send_command("SUBSCRIBE", keys.CHANGED, keys.GROWN, keys.WORK)
             while True:
-                message = await connection.read_response(timeout=_QUIET, push_request=True)
+                message = await connection.read_response(timeout=_PING_INTERVAL, push_request=True)
                 if message is not None:
                     asked = False
                     self._heard(message)

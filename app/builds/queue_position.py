@@ -9,10 +9,10 @@ from app.contract.builds import QueueView, WaitReason
 from app.contract.status import Reason
 
 #: Seconds that a message may lie in the queue before the workers are missed.
-_PATIENCE: Final = 5.0
+_WORKER_SILENCE_TIMEOUT: Final = 5.0
 
 #: Builds that have to have run before anything is said of the next ones.
-_ENOUGH: Final = 3
+_MIN_RUNS_FOR_ESTIMATE: Final = 3
 
 _PROVIDER: Final = (Reason.NO_TOKEN, Reason.TOKEN_REFUSED)
 
@@ -95,7 +95,7 @@ def _refused(wait: Wait) -> tuple[WaitReason, str]:
 def _dispatched(wait: Wait, rules: QueueRules) -> tuple[WaitReason, str]:
     if wait.claim_by is None or not wait.sent:
         return WaitReason.STARTING, "Its token is being fetched."
-    if wait.now - (wait.claim_by - rules.queue_ttl) < _PATIENCE:
+    if wait.now - (wait.claim_by - rules.queue_ttl) < _WORKER_SILENCE_TIMEOUT:
         return WaitReason.STARTING, "It is on its way to a worker."
     if wait.running:
         running = "1 build" if wait.running == 1 else f"{wait.running} builds"
@@ -105,7 +105,7 @@ def _dispatched(wait: Wait, rules: QueueRules) -> tuple[WaitReason, str]:
 
 def _silent(wait: Wait) -> bool:
     """Whether no worker has said anything for longer than workers that run builds are silent."""
-    return wait.worker_seen is None or wait.now - wait.worker_seen > _PATIENCE
+    return wait.worker_seen is None or wait.now - wait.worker_seen > _WORKER_SILENCE_TIMEOUT
 
 
 def _no_worker(wait: Wait) -> str:
@@ -130,7 +130,7 @@ def _estimate(wait: Wait, why: WaitReason, ahead: int, rules: QueueRules) -> flo
         return 0.0
     if why in {WaitReason.PROVIDER, WaitReason.BROKER, WaitReason.NO_WORKER}:
         return None
-    if wait.run is None or wait.runs < _ENOUGH:
+    if wait.run is None or wait.runs < _MIN_RUNS_FOR_ESTIMATE:
         return None
     if why is WaitReason.USER_LIMIT:
         return ((wait.rank or 0) + 1) * wait.run / max(1, min(rules.user_limit, wait.active))

@@ -8,7 +8,7 @@ from typing import Final
 OWNER: Final = 0o600  #: mode of what nobody else may read
 
 
-def write_whole(path: Path, text: str, mode: int) -> None:
+def write_atomically(path: Path, text: str, mode: int) -> None:
     """The file appears whole or stays as it was; nobody sees it with another mode.
 
     `text` gets a newline at its end. Raises `OSError`.

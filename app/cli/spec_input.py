@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from app.contract.spec import BuildSpec
 
 #: Characters of a step's name that is made of its script.
-_NAME: Final = 40
+_MAX_STEP_NAME: Final = 40
 
 
 def from_file(path: str) -> BuildSpec:
@@ -70,7 +70,11 @@ def _names(scripts: Sequence[str]) -> list[str]:
     for script in scripts:
         lines = script.strip().splitlines() or ["(nothing)"]
         printable = "".join(c if c.isprintable() else " " for c in lines[0])
-        base = printable if len(printable) <= _NAME else printable[: _NAME - 1].rstrip() + "…"
+        base = (
+            printable
+            if len(printable) <= _MAX_STEP_NAME
+            else printable[: _MAX_STEP_NAME - 1].rstrip() + "…"
+        )
         name = base = base.strip() or "step"
         count = 2
         while name in names:

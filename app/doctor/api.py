@@ -9,7 +9,7 @@ from app.config.settings import Settings
 from app.contract import paths
 from app.contract.doctor import Finding, ahead_by, clock
 from app.contract.sealing import fingerprint
-from app.doctor.redact_url import why
+from app.doctor.redact_url import failure
 
 _CHECK: Final = "API"
 
@@ -23,7 +23,7 @@ async def check_api(settings: Settings, http: httpx.AsyncClient) -> list[Finding
         return [
             Finding.wrong(
                 _CHECK,
-                f"does not answer at {url}: {why(error)}",
+                f"does not answer at {url}: {failure(error)}",
                 "see that `baton api` runs and that BATON_API_URL is where clients and workers "
                 "reach it",
             )

@@ -8,14 +8,14 @@ from app.config.lifetime import redelivery_after
 from app.config.settings import Settings
 from app.contract import queue as wire
 from app.contract.doctor import Finding
-from app.doctor.redact_url import where, why
+from app.doctor.redact_url import failure, redact_url
 
 _CHECK: Final = "broker"
 
 
 async def check_broker(settings: Settings) -> list[Finding]:
     name = "RabbitMQ" if wire.is_amqp(settings.broker) else "Redis"
-    place = f"{name} at {where(settings.broker)}"
+    place = f"{name} at {redact_url(settings.broker)}"
     queue = CeleryQueue(
         settings.broker,
         redelivery_after=redelivery_after(settings.timing, settings.max_build_timeout),
@@ -25,7 +25,7 @@ async def check_broker(settings: Settings) -> list[Finding]:
         await queue.declare()
     except QueueUnavailable as error:
         cause = error.__context__
-        words = why(cause) if isinstance(cause, Exception) else str(error)
+        words = failure(cause) if isinstance(cause, Exception) else str(error)
         return [Finding.wrong(_CHECK, f"{place} does not take our queue: {words}", _advice(name))]
     finally:
         await queue.close()

@@ -17,13 +17,13 @@ from app.doctor.worker import check_sandbox, check_worker
 from app.errors import SettingsError
 
 #: Seconds for each check; minting tries for as long as dispatch does, which is 20.
-_MOST: Final = 30.0
+_CHECK_TIMEOUT: Final = 30.0
 #: Seconds for each answer over HTTP.
-_ANSWER: Final = 10.0
+_ANSWER_TIMEOUT: Final = 10.0
 
 
 async def examine(
-    environ: Mapping[str, str], user_token: str | None = None, *, most: float = _MOST
+    environ: Mapping[str, str], user_token: str | None = None, *, most: float = _CHECK_TIMEOUT
 ) -> list[Finding]:
     """What is right and wrong with the service that has these settings (`BATON_…`).
 
@@ -32,7 +32,7 @@ async def examine(
     made.
     """
     settings = Settings.from_env(environ)
-    async with httpx.AsyncClient(timeout=_ANSWER, trust_env=True) as http:
+    async with httpx.AsyncClient(timeout=_ANSWER_TIMEOUT, trust_env=True) as http:
         checks: dict[str, Awaitable[list[Finding]]] = {
             "store": check_store(settings),
             "broker": check_broker(settings),
@@ -48,7 +48,7 @@ async def examine(
 
 async def examine_worker(environ: Mapping[str, str]) -> list[Finding]:
     """What is right and wrong on a worker's machine."""
-    return await _all({"worker": check_worker(environ)}, _MOST)
+    return await _all({"worker": check_worker(environ)}, _CHECK_TIMEOUT)
 
 
 def _for_worker(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:

@@ -8,7 +8,7 @@ import httpx
 
 from app.config.settings import Settings
 from app.contract.doctor import Finding, ahead_by, clock
-from app.doctor.redact_url import why
+from app.doctor.redact_url import failure
 from app.tokens.keys import KeySet
 
 _CHECK: Final = "issuer"
@@ -17,7 +17,7 @@ _DISCOVERY: Final = "/.well-known/openid-configuration"
 _JWKS: Final = "/.well-known/jwks.json"
 
 #: Bytes of an answer that are looked at.
-_MOST: Final = 256 * 1024
+_MAX_ANSWER_BYTES: Final = 256 * 1024
 
 
 async def check_issuer(settings: Settings, http: httpx.AsyncClient) -> list[Finding]:
@@ -39,7 +39,7 @@ async def _discovery(settings: Settings, http: httpx.AsyncClient) -> Finding:
         try:
             document = _object(await http.get(url))
         except (httpx.HTTPError, ValueError) as error:
-            said.append(f"{url}: {why(error)}")
+            said.append(f"{url}: {failure(error)}")
         else:
             return _compared(document, settings)
     return Finding.wrong(
@@ -82,7 +82,7 @@ async def _keys(
             "set BATON_JWKS_URL to the `jwks_uri` of the issuer's discovery document, and see that "
             "it can be reached from here"
         )
-        return Finding.wrong(_KEYS, f"cannot be had from {url}: {why(error)}", advice), None
+        return Finding.wrong(_KEYS, f"cannot be had from {url}: {failure(error)}", advice), None
     if not len(usable):
         algorithms = ", ".join(settings.algorithms)
         return Finding.wrong(
@@ -97,8 +97,8 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     """Raises `ValueError` for anything but a JSON object."""
     if answer.status_code != httpx.codes.OK:
         raise ValueError(f"status {answer.status_code}")
-    if len(answer.content) > _MOST:
-        raise ValueError(f"more than {_MOST} bytes")
+    if len(answer.content) > _MAX_ANSWER_BYTES:
+        raise ValueError(f"more than {_MAX_ANSWER_BYTES} bytes")
     found = json.loads(answer.content)
     if not isinstance(found, dict):
         raise ValueError("no JSON object")  # noqa: TRY004  bad content, not a bad call

@@ -1,17 +1,17 @@
-"""Naming a server without the secrets in its URL, and saying why it did not answer."""
+"""Naming a server without the secrets in its URL, and saying failure it did not answer."""
 
 from urllib.parse import urlsplit
 
 import httpx
 
 
-def where(url: str) -> str:
+def redact_url(url: str) -> str:
     """`redis://:secret@host:6379/0?x=y` → `host:6379`; the path of a socket."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] or parts.path
 
 
-def why(error: Exception) -> str:
+def failure(error: Exception) -> str:
     """The kind of a failure to connect, and its own words."""
     if isinstance(error, httpx.TimeoutException):
         return "it did not answer in time"

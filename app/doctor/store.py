@@ -17,7 +17,7 @@ from redis.exceptions import (
 from app.builds.store import connect
 from app.config.settings import Settings
 from app.contract.doctor import Finding, clock
-from app.doctor.redact_url import where, why
+from app.doctor.redact_url import failure, redact_url
 
 _CHECK: Final = "store"
 
@@ -38,7 +38,7 @@ async def check_store(settings: Settings) -> list[Finding]:
         return [
             Finding.wrong(
                 _CHECK,
-                f"Redis at {where(url)} does not let us in: {why(error)}",
+                f"Redis at {redact_url(url)} does not let us in: {failure(error)}",
                 "put the user and password of Redis into BATON_REDIS_URL "
                 "(redis://user:password@host); `baton secrets` writes both sides",
             )
@@ -47,7 +47,7 @@ async def check_store(settings: Settings) -> list[Finding]:
         return [
             Finding.wrong(
                 _CHECK,
-                f"Redis at {where(url)} does not answer: {why(error)}",
+                f"Redis at {redact_url(url)} does not answer: {failure(error)}",
                 "see that it runs and that BATON_REDIS_URL names it (rediss:// for TLS)",
             )
         ]

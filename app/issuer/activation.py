@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.issuer.device_page import DevicePages
 from app.issuer.devices import Device, Devices
 from app.issuer.errors import OAuthError
-from app.issuer.one_time_store import Pending
+from app.issuer.one_time_store import OneTimeStore
 from app.issuer.page import Pages
 from app.issuer.parameters import (
     Parameters,
@@ -19,7 +19,7 @@ from app.issuer.parameters import (
     query,
     required,
 )
-from app.issuer.throttle import Guesses
+from app.issuer.throttle import Throttle
 from app.issuer.user_name import RULE, User
 
 _OVER = "It took too long or was done already; go back to your terminal and begin again."
@@ -29,10 +29,10 @@ class Activation:
     """Who has a code sees what the device asks for, and gets a `transaction` to answer it with:
     codes are looked up in one place, which counts the wrong ones (RFC 8628 §5.1)."""
 
-    def __init__(self, devices: Devices, guesses: Guesses, *, lifetime: float) -> None:
+    def __init__(self, devices: Devices, throttle: Throttle, *, lifetime: float) -> None:
         self._devices = devices
-        self._guesses = guesses
-        self._reviews: Pending[Device] = Pending(lifetime=lifetime)
+        self._throttle = throttle
+        self._reviews: OneTimeStore[Device] = OneTimeStore(lifetime=lifetime)
         self._pages = Pages()
         self._device_pages = DevicePages(self._pages)
 
@@ -47,7 +47,7 @@ class Activation:
             return self._pages.error(error.description, error.status)
         if typed is None:
             return self._device_pages.code()
-        wait = math.ceil(self._guesses.wait())
+        wait = math.ceil(self._throttle.wait())
         if wait:
             answer = self._device_pages.code(
                 typed,
@@ -58,7 +58,7 @@ class Activation:
             return answer
         device = self._devices.waiting(typed)
         if device is None:
-            self._guesses.wrong()
+            self._throttle.wrong()
             return self._device_pages.code(
                 typed,
                 wrong="No terminal waits with this code: look there whether it is the same.",

@@ -25,10 +25,10 @@ from app.issuer.devices import Devices
 from app.issuer.errors import NO_STORE, OAuthError
 from app.issuer.keys import SigningKeys
 from app.issuer.metadata import metadata
-from app.issuer.one_time_store import Pending
+from app.issuer.one_time_store import OneTimeStore
 from app.issuer.refresh import RefreshTokens
 from app.issuer.revocation import Revocation
-from app.issuer.throttle import Guesses
+from app.issuer.throttle import Throttle
 from app.issuer.token import TokenEndpoint
 from app.issuer.userinfo import Userinfo
 
@@ -46,7 +46,7 @@ def create_issuer(config: IssuerConfig) -> Starlette:
     Makes its keys or reads them. Raises `KeyFileError` for key files that cannot be used.
     """
     keys = SigningKeys(config.key_dir)
-    codes: Pending[Code] = Pending(lifetime=config.code_lifetime)
+    codes: OneTimeStore[Code] = OneTimeStore(lifetime=config.code_lifetime)
     devices = Devices(lifetime=config.device_lifetime, interval=config.device_interval)
     refresh_tokens = RefreshTokens(
         lifetime=config.refresh_lifetime,
@@ -57,7 +57,7 @@ def create_issuer(config: IssuerConfig) -> Starlette:
     authorization = Authorization(config, clients, codes)
     token = TokenEndpoint(config, clients, keys, codes, devices, refresh_tokens)
     device_authorization = DeviceAuthorization(config, clients, devices)
-    activation = Activation(devices, Guesses(), lifetime=config.login_lifetime)
+    activation = Activation(devices, Throttle(), lifetime=config.login_lifetime)
     revocation = Revocation(clients, refresh_tokens)
     about = metadata(config)
     app = Starlette(

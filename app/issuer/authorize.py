@@ -13,7 +13,7 @@ from app.issuer.claims import SignIn
 from app.issuer.clients import Clients, may_redirect
 from app.issuer.config import IssuerConfig
 from app.issuer.errors import OAuthError
-from app.issuer.one_time_store import Pending
+from app.issuer.one_time_store import OneTimeStore
 from app.issuer.page import Pages
 from app.issuer.parameters import (
     Parameters,
@@ -54,11 +54,11 @@ class Code:
 
 
 class Authorization:
-    def __init__(self, config: IssuerConfig, clients: Clients, codes: Pending[Code]) -> None:
+    def __init__(self, config: IssuerConfig, clients: Clients, codes: OneTimeStore[Code]) -> None:
         self._config = config
         self._clients = clients
         self._codes = codes
-        self._logins: Pending[Login] = Pending(lifetime=config.login_lifetime)
+        self._logins: OneTimeStore[Login] = OneTimeStore(lifetime=config.login_lifetime)
         self._pages = Pages()
 
     async def handle(self, request: Request) -> Response:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.issuer.errors import OAuthError
-from app.issuer.one_time_store import CAPACITY, Pending
+from app.issuer.one_time_store import CAPACITY, OneTimeStore
 from app.issuer.user_name import User
 
 #: RFC 8628 §6.1: no vowels, so that no words come out, and no digits, which look like letters.
 _LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 
 #: Seconds for which a code that is too old is still known as one that was good.
-_REMEMBERED: Final = 600
+_ENDED_CODE_TTL: Final = 600
 
 #: Seconds that an impatient device has to wait longer each time (RFC 8628 §3.5).
-_SLOWER: Final = 5
+_SLOW_DOWN_INCREMENT: Final = 5
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -52,10 +52,10 @@ class Devices:
         self._lifetime = lifetime
         self._interval = interval
         self._clock = clock
-        self._by_code: Pending[Device] = Pending(
-            lifetime=lifetime + _REMEMBERED, capacity=capacity, clock=clock
+        self._by_code: OneTimeStore[Device] = OneTimeStore(
+            lifetime=lifetime + _ENDED_CODE_TTL, capacity=capacity, clock=clock
         )
-        self._by_user_code: Pending[Device] = Pending(
+        self._by_user_code: OneTimeStore[Device] = OneTimeStore(
             lifetime=lifetime, capacity=capacity, clock=clock, make_id=_user_code
         )
 
@@ -101,7 +101,7 @@ class Devices:
         early = device.asked is not None and now - device.asked < device.interval
         device.asked = now
         if early:
-            device.interval += _SLOWER
+            device.interval += _SLOW_DOWN_INCREMENT
             raise OAuthError("slow_down", f"ask every {device.interval:g} seconds at most")
         raise OAuthError("authorization_pending", "the user has not answered yet")
 

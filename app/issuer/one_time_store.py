@@ -17,7 +17,7 @@ def _unguessable() -> str:
     return secrets.token_urlsafe(32)
 
 
-class Pending(Generic[T]):
+class OneTimeStore(Generic[T]):
     """Values under unguessable ids, for `lifetime` seconds; over `capacity` the oldest go.
 
     `make_id` makes ids of another kind; one that is in use is made again.

@@ -11,8 +11,8 @@ LIMIT: Final = 10
 WINDOW: Final = 60.0
 
 
-class Guesses:
-    """Wrong guesses of the last `window` seconds, of which there may be `limit`."""
+class Throttle:
+    """Counts the wrong guesses of the last `window` seconds, of which there may be `limit`."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ from app.issuer.config import OFFLINE_ACCESS, IssuerConfig
 from app.issuer.devices import Devices
 from app.issuer.errors import NO_STORE, OAuthError
 from app.issuer.keys import SigningKeys
-from app.issuer.one_time_store import Pending
+from app.issuer.one_time_store import OneTimeStore
 from app.issuer.parameters import Parameters, body, optional, required
 from app.issuer.refresh import RefreshTokens
 
@@ -44,7 +44,7 @@ class TokenEndpoint:
         config: IssuerConfig,
         clients: Clients,
         keys: SigningKeys,
-        codes: Pending[Code],
+        codes: OneTimeStore[Code],
         devices: Devices,
         refresh_tokens: RefreshTokens,
     ) -> None:

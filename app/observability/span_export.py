@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 #: Milliseconds for which a span waits for others, where the environment does not say: what a
 #: process that is killed takes with it.
-_DELAY: Final = 1000
+_BATCH_DELAY_MS: Final = 1000
 #: Seconds for one delivery, its repetitions included, where the environment does not say.
-_PATIENCE: Final = 3
+_EXPORT_TIMEOUT: Final = 3
 #: Seconds between two warnings that traces do not arrive.
-_QUIET: Final = 300.0
+_WARNING_INTERVAL: Final = 300.0
 
 
 def start(service: str) -> "Export":
@@ -45,8 +45,10 @@ class Export:
             shutdown_on_exit=False,  # it would wait for as long as the collector likes
         )
         self._processor = BatchSpanProcessor(
-            OTLPSpanExporter(timeout=None if _says("TIMEOUT") else _PATIENCE),
-            schedule_delay_millis=None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else _DELAY,
+            OTLPSpanExporter(timeout=None if _says("TIMEOUT") else _EXPORT_TIMEOUT),
+            schedule_delay_millis=None
+            if os.environ.get("OTEL_BSP_SCHEDULE_DELAY")
+            else _BATCH_DELAY_MS,
         )
         provider.add_span_processor(self._processor)
         self.tracer: Tracer = provider.get_tracer("baton", version("baton"))
@@ -83,14 +85,14 @@ class _Seldom(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._last = -_QUIET
+        self._last = -_WARNING_INTERVAL
 
     def emit(self, record: logging.LogRecord) -> None:
         now = time.monotonic()
-        if now - self._last >= _QUIET:
+        if now - self._last >= _WARNING_INTERVAL:
             self._last = now
             log.warning(
                 "traces do not arrive, builds go on without (said once in %.0f s): %s",
-                _QUIET,
+                _WARNING_INTERVAL,
                 record.getMessage()[:500],
             )

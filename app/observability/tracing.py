@@ -40,7 +40,7 @@ ERROR: Final = "error.type"  # OpenTelemetry's own name for it
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 #: Characters of `tracestate` that are passed on: what W3C Trace Context §3.3.1.5 asks for.
-_LONGEST_STATE: Final = 512
+_MAX_TRACESTATE: Final = 512
 
 _SAMPLED: Final = 1  #: W3C Trace Context §3.2.2.5.1
 _METRICS: Final = "opentelemetry.sdk.metrics"
@@ -183,7 +183,7 @@ def carrier(*, recorded: bool = True) -> dict[str, str]:
     if not recorded and "traceparent" in found:
         start, _, flags = found["traceparent"].rpartition("-")
         found["traceparent"] = f"{start}-{int(flags, 16) & ~_SAMPLED:02x}"
-    if len(found.get("tracestate", "")) > _LONGEST_STATE:
+    if len(found.get("tracestate", "")) > _MAX_TRACESTATE:
         del found["tracestate"]
     return found
 

@@ -12,10 +12,10 @@ from app.tokens.errors import InvalidProof, InvalidToken
 from app.tokens.keys import VerificationKey, verification_key
 
 #: Seconds around now in which a proof may have been made: clocks disagree, requests take time.
-_WINDOW: Final = 60.0
+_PROOF_LIFETIME: Final = 60.0
 
 #: Seconds for which a proof's `jti` is remembered: until the proof is too old to be taken again.
-_REMEMBERED: Final = 2 * _WINDOW + 1
+_REPLAY_WINDOW: Final = 2 * _PROOF_LIFETIME + 1
 
 #: Whether a name is heard for the first time within so many seconds, by any replica.
 FirstUse = Callable[[str, float], Awaitable[bool]]
@@ -61,7 +61,7 @@ class ProofChecker:
             made_at = numeric_date(claims, "iat")
         except InvalidToken as error:
             raise InvalidProof(f"the DPoP proof cannot be used: {error}") from None
-        if abs(self._clock() - made_at) > _WINDOW:
+        if abs(self._clock() - made_at) > _PROOF_LIFETIME:
             raise InvalidProof("the DPoP proof is too old or from the future: see to the clocks")
         if claims.get("htm") != method:
             raise InvalidProof("the DPoP proof is for another method")
@@ -76,7 +76,7 @@ class ProofChecker:
 
         Raises `InvalidProof` when it was used before, and what `first_use` raises.
         """
-        if not await self._first_use(f"{proof.jkt}:{proof.jti}", _REMEMBERED):
+        if not await self._first_use(f"{proof.jkt}:{proof.jti}", _REPLAY_WINDOW):
             raise InvalidProof("the DPoP proof was used before")
 
     def _is_here(self, url: object, path: str) -> bool:

@@ -20,7 +20,7 @@ from app.tokens.strict_json import parse_object
 log = logging.getLogger(__name__)
 
 #: Seconds of pause after the first failure, doubled with each further one up to the last.
-_PAUSE: Final = (1.0, 60.0)
+_FAILURE_DELAY: Final = (1.0, 60.0)
 
 
 class JwksCache:
@@ -128,7 +128,7 @@ class JwksCache:
                 keys = await self._download()
         except (httpx.HTTPError, ValueError, TimeoutError) as error:
             self._failures += 1
-            least, most = _PAUSE
+            least, most = _FAILURE_DELAY
             pause = min(most, least * 2.0 ** min(self._failures - 1, 10))
             self._not_before = self._clock() + pause * random.uniform(0.75, 1.25)  # noqa: S311  jitter
             log.warning("no keys from %s: %s (%s)", self._url, error, type(error).__name__)

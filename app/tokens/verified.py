@@ -14,7 +14,7 @@ from app.tokens.claims import MAX_TOKEN, Claims
 from app.tokens.keys import KeySource, VerificationKey
 
 #: Tokens that one process keeps: some 3 KB each, 30 KB for the largest that there are.
-MAX_KEPT: Final = 4096
+MAX_CACHED_TOKENS: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

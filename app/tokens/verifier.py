@@ -23,7 +23,7 @@ from app.tokens.claims import (
 )
 from app.tokens.errors import InsufficientScope, InvalidToken, WrongKind
 from app.tokens.keys import KEY_TYPES, KeySource
-from app.tokens.verified import MAX_KEPT, VerifiedToken, VerifiedTokens
+from app.tokens.verified import MAX_CACHED_TOKENS, VerifiedToken, VerifiedTokens
 
 #: `typ` of an RFC 9068 access token, lower case, without `application/` (RFC 7515 §4.1.9).
 _ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105
@@ -106,13 +106,13 @@ class Verifier:
         policy: Policy,
         *,
         clock: Callable[[], float] = time.time,
-        max_kept: int = MAX_KEPT,
+        max_cached_tokens: int = MAX_CACHED_TOKENS,
     ) -> None:
-        """`max_kept`: verified tokens that are remembered, for their next use."""
+        """`max_cached_tokens`: verified tokens that are remembered, for their next use."""
         self.policy = policy
         self._issuers = {trusted.issuer: trusted for trusted in issuers}
         self._clock = clock
-        self._verified = VerifiedTokens(max_kept)
+        self._verified = VerifiedTokens(max_cached_tokens)
         if len(self._issuers) != len(issuers):
             raise ValueError("the same issuer twice: its keys would be ambiguous")
 

@@ -41,7 +41,8 @@ CLIENT = (
 )
 HARDENED = {"app.prctl", "app.process_hardening"}
 SERVER = {
-    *HARDENED, "app.cli", "app.config.environment", "app.contract", "app.errors", "app.observability",
+    "app.cli", "app.config.environment", "app.contract", "app.errors", "app.observability",
+    *HARDENED,
 }  # fmt: skip
 
 #: For each command: rooms of ours that it may know; packages of others that it may not.

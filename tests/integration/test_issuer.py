@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from app.issuer.application import create_issuer
-from app.issuer.one_time_store import Pending
+from app.issuer.one_time_store import OneTimeStore
 from app.tokens.errors import TokenError
 from tests.support.providers.tenant import (
     AUDIENCE,
@@ -319,7 +319,7 @@ def test_a_config_that_cannot_work_is_refused(changed: dict[str, Any]) -> None:
 
 def test_what_waits_is_bounded_and_expires() -> None:
     now = 0.0
-    pending: Pending[str] = Pending(lifetime=10, capacity=2, clock=lambda: now)
+    pending: OneTimeStore[str] = OneTimeStore(lifetime=10, capacity=2, clock=lambda: now)
     first, second, third = (pending.add(name) for name in ("first", "second", "third"))
     assert pending.get(first) is None
     assert pending.get(second) == "second"

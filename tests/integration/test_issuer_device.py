@@ -9,7 +9,7 @@ import pytest
 from app.issuer.application import create_issuer
 from app.issuer.devices import Devices
 from app.issuer.errors import OAuthError
-from app.issuer.throttle import LIMIT, Guesses
+from app.issuer.throttle import LIMIT, Throttle
 from app.issuer.user_name import User
 from app.tokens.errors import TokenError
 from tests.support.providers.tenant import (
@@ -254,15 +254,15 @@ def test_guesses_are_limited_even_for_a_right_code() -> None:
 
 def test_after_a_while_another_guess_may_be_made() -> None:
     now = 0.0
-    guesses = Guesses(limit=2, window=60, clock=lambda: now)
-    guesses.wrong()
+    throttle = Throttle(limit=2, window=60, clock=lambda: now)
+    throttle.wrong()
     now = 30.0
-    guesses.wrong()
-    assert guesses.wait() == 30
+    throttle.wrong()
+    assert throttle.wait() == 30
     now = 60.0
-    assert guesses.wait() == 0
-    guesses.wrong()
-    assert guesses.wait() == 30
+    assert throttle.wait() == 0
+    throttle.wrong()
+    assert throttle.wait() == 30
 
 
 @pytest.mark.parametrize("path", ["/activate", "/activate?user_code={}"])

@@ -152,7 +152,7 @@ async def test_every_counter_expires(replicas: Replicas, admin: Redis) -> None:
 async def test_a_process_keeps_a_bounded_number_of_keys_in_mind(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "_KEPT", 10)
+    monkeypatch.setattr(limits, "_MAX_CACHED_SHARES", 10)
     quota = replicas.quota("5/hour")
     for number in range(50):
         await quota.take(f"user {number}")
@@ -166,8 +166,8 @@ async def test_nobody_is_refused_or_kept_waiting_while_redis_is_away(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(limits, "_PATIENCE", 0.2)
-    monkeypatch.setattr(limits, "_PAUSE", 3600.0)
+    monkeypatch.setattr(limits, "_COUNT_TIMEOUT", 0.2)
+    monkeypatch.setattr(limits, "_STORE_RETRY_INTERVAL", 3600.0)
     quota = replicas.quota("5/hour")
     assert await allowed(quota, 1) == 1
     redis.send(signal.SIGSTOP)

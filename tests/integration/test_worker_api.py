@@ -69,16 +69,19 @@ def test_a_claim_that_nobody_hears_ends_at_its_deadline() -> None:
 
 def test_a_token_is_distrusted_for_a_while_before_it_counts(double: Double, url: str) -> None:
     double.misbehave.extend([not_taken] * 3)
-    with api_at(url, key_patience=30) as api:
+    with api_at(url, key_rotation_timeout=30) as api:
         claimed(api)
     double.always = not_taken
-    with api_at(url, key_patience=0.5) as api, pytest.raises(LeaseLost, match="invalid-token"):
+    with (
+        api_at(url, key_rotation_timeout=0.5) as api,
+        pytest.raises(LeaseLost, match="invalid-token"),
+    ):
         claimed(api)
 
 
 def test_a_call_that_succeeds_in_between_restores_the_trust(double: Double, url: str) -> None:
     """One of several APIs does not have the new key yet."""
-    with api_at(url, key_patience=0.3) as api:
+    with api_at(url, key_rotation_timeout=0.3) as api:
         end = soon(1)
         while time.monotonic() < end:
             double.misbehave.append(not_taken)

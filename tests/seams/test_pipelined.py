@@ -123,7 +123,7 @@ async def test_a_connection_that_ended_while_nobody_asked_is_not_noticed(
 async def test_a_frozen_redis_costs_each_call_its_time_and_no_more(
     connection: PipelinedConnection, redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipelined, "TIMEOUT", 0.3)
+    monkeypatch.setattr(pipelined, "CALL_TIMEOUT", 0.3)
     await connection.call("PING")
     redis.send(signal.SIGSTOP)
     try:
@@ -136,7 +136,7 @@ async def test_a_frozen_redis_costs_each_call_its_time_and_no_more(
                 assert TimeoutError in {type(answer) for answer in answers}
     finally:
         redis.send(signal.SIGCONT)
-    monkeypatch.setattr(pipelined, "TIMEOUT", 10)
+    monkeypatch.setattr(pipelined, "CALL_TIMEOUT", 10)
     assert await connection.call("ECHO", "again") == b"again"
 
 
@@ -148,7 +148,7 @@ async def test_a_slow_answer_ends_its_call_and_not_the_connection_that_others_ar
         "repeat t = redis.call('TIME') until t[1] * 1000000 + t[2] >= till return ARGV[1]"
     )
     number = await connection.call("CLIENT", "ID")
-    monkeypatch.setattr(pipelined, "TIMEOUT", 1.5)
+    monkeypatch.setattr(pipelined, "CALL_TIMEOUT", 1.5)
     first = asyncio.create_task(connection.call("EVAL", busy, 0, "first"))
     await asyncio.sleep(0.1)  # Redis reads what comes meanwhile at once, and answers it at once
     late = await asyncio.gather(
@@ -156,7 +156,7 @@ async def test_a_slow_answer_ends_its_call_and_not_the_connection_that_others_ar
     )
     assert await first == b"first"
     assert {type(answer) for answer in late} == {TimeoutError}
-    monkeypatch.setattr(pipelined, "TIMEOUT", 10)
+    monkeypatch.setattr(pipelined, "CALL_TIMEOUT", 10)
     assert await connection.call("CLIENT", "ID") == number
 
 

@@ -64,7 +64,7 @@ async def test_a_connection_that_broke_is_replaced(
 async def test_a_redis_that_is_silent_is_asked_whether_it_is_there(
     redis: RedisProcess, store: BuildStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_QUIET", 0.2)
+    monkeypatch.setattr(module, "_PING_INTERVAL", 0.2)
     client = connect(redis.url)
     pubsub = PubSub(client)
     listening = asyncio.create_task(pubsub.run())

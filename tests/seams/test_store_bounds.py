@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from app.builds import errors
 from app.builds.store import BuildStore, connect, keys, scripts
-from app.builds.store.label_search import LOOK
+from app.builds.store.label_search import MAX_SCANNED_BUILDS
 from app.contract.status import Status
 from tests.seams.stored import append, claim, dispatch, expire, result, status_of, submit, take
 from tests.support.servers.redis_process import RedisProcess
@@ -149,7 +149,7 @@ async def test_a_page_of_large_builds_is_shorter(store: BuildStore) -> None:
 
 async def test_a_look_for_a_rare_label_ends_and_can_go_on(store: BuildStore) -> None:
     rare = await submit(store, labels={"rare": "yes"})
-    for _ in range(0, LOOK, 50):
+    for _ in range(0, MAX_SCANNED_BUILDS, 50):
         await asyncio.gather(*(submit(store, labels={"common": "yes"}) for _ in range(50)))
     page, before = await store.records.page(
         "auth0|ann", status=None, before=None, limit=20, labels=["rare"]

@@ -13,7 +13,7 @@ from app.builds.pubsub import PubSub
 from app.builds.store import BuildStore, connect
 from app.builds.store.stream_source import StreamSource
 from app.builds.streams import BuildStreams, Change, LogPiece, Position, StreamSignal
-from app.builds.streams.build import CHUNK
+from app.builds.streams.build import CHUNK_BYTES
 from app.contract.status import Status
 from tests.seams.listening import listening
 from tests.seams.stored import append, claim, dispatch, expire, result, submit
@@ -112,7 +112,7 @@ async def test_the_last_change_of_a_build_comes_after_the_last_byte(
     log = bytes(range(256)) * 3000
     news = await to_the_end(build(streams, await finished(store, log)))
     assert log_of(news) == log
-    assert max(len(each.data) for each in news if isinstance(each, LogPiece)) <= CHUNK
+    assert max(len(each.data) for each in news if isinstance(each, LogPiece)) <= CHUNK_BYTES
     assert [type(each) for each in news[-2:]] == [Change, StreamSignal]
     assert news[-1] is StreamSignal.COMPLETE
 

@@ -24,7 +24,7 @@ def spec(env: dict[str, str]) -> dict[str, Any]:
 
 
 def test_a_worker_reads_the_largest_claim() -> None:
-    assert MAX_SPEC + 512 * 1024 < api_client._MAX_ANSWER
+    assert MAX_SPEC + 512 * 1024 < api_client._MAX_ANSWER_BYTES
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,10 @@ _HELD: Final = _INIT.replace('echo && ("$@" 2>&1)', 'echo; read -r go && ("$@" 2
 #: itself.
 _ARGUMENTS, _INFO = 3, 4
 
-_START: Final = 30.0  #: seconds for bwrap to set up; it takes about 0.01 on an idle machine
-_END: Final = 30.0  #: seconds for a killed namespace to be gone
+_START_TIMEOUT: Final = 30.0  #: seconds for bwrap to set up; it takes about 0.01 on an idle machine
+_END_TIMEOUT: Final = 30.0  #: seconds for a killed namespace to be gone
 
-_MOST_WORDS: Final = 16384  #: bytes read of what bwrap says before it is ready
+_MAX_ERROR_BYTES: Final = 16384  #: bytes read of what bwrap says before it is ready
 
 _INNER_PID: Final = re.compile(rb'"child-pid": *(\d+)')
 
@@ -180,7 +180,7 @@ class Confined:
 
     def begin(self, info: int) -> None:
         """Return when the namespace is set up. Raises `SandboxFailed`, with bwrap's own words."""
-        end = time.monotonic() + _START
+        end = time.monotonic() + _START_TIMEOUT
         found = _INNER_PID.search(_read_until(info, b"}", end))
         if found:
             self._first = int(found[1])
@@ -207,7 +207,7 @@ class Confined:
         `SandboxFailed` when the launcher was killed, and bwrap with it."""
         if self._status is None and not self._closed and self._bwrap.ended(timeout):
             self._end_namespace()
-            self._status = self._exit_status.read(_END)
+            self._status = self._exit_status.read(_END_TIMEOUT)
             if self._status is None:
                 raise SandboxFailed("the launcher was killed")
         return self._status
@@ -224,10 +224,10 @@ class Confined:
         # pid 1 first, so that bwrap is still there to reap it.
         self._end_namespace()
         self._bwrap.signal(signal.SIGKILL)
-        if not self._bwrap.ended(_END):
-            raise SandboxFailed(f"bwrap did not end within {_END:g} s of SIGKILL")
+        if not self._bwrap.ended(_END_TIMEOUT):
+            raise SandboxFailed(f"bwrap did not end within {_END_TIMEOUT:g} s of SIGKILL")
         if self._status is None:
-            found = self._exit_status.read(_END)
+            found = self._exit_status.read(_END_TIMEOUT)
             self._status = child.SIGNALLED + signal.SIGKILL if found is None else found
         self._exit_status.close()
         if self._first_fd is not None:
@@ -238,8 +238,8 @@ class Confined:
         """Kill pid 1, and with it all others; return when the last of them is gone."""
         if self._first_fd is not None:
             child.send(self._first_fd, signal.SIGKILL)
-            if not child.ended(self._first_fd, _END):
-                raise SandboxFailed(f"processes of the command were left after {_END:g} s")
+            if not child.ended(self._first_fd, _END_TIMEOUT):
+                raise SandboxFailed(f"processes of the command were left after {_END_TIMEOUT:g} s")
 
 
 def _program(name: str, package: str) -> str:
@@ -262,6 +262,6 @@ def _read_until(fd: int, mark: bytes | None, end: float, *, at_most: int = 4096)
         if not more:
             break
         found += more
-        if len(found) >= _MOST_WORDS:
+        if len(found) >= _MAX_ERROR_BYTES:
             break
     return found

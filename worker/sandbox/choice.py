@@ -25,7 +25,7 @@ SANDBOXES: Final[Mapping[str, Callable[[Limits, Workspaces], Sandbox]]] = {
 }
 
 #: Seconds for the trial command.
-_TRIAL: Final = 30.0
+_TRIAL_TIMEOUT: Final = 30.0
 
 
 def choose(
@@ -83,7 +83,7 @@ def _tried(name: str, limits: Limits, place: Workspaces) -> Sandbox:
         with contextlib.closing(sandbox.start(command, workspace)) as process:
             with os.fdopen(process.output, "rb") as output:
                 said = output.read().decode(errors="replace").strip()
-            status = process.wait(_TRIAL)
+            status = process.wait(_TRIAL_TIMEOUT)
     finally:
         sandbox.remove(workspace)
         sandbox.close()

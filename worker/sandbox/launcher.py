@@ -37,11 +37,11 @@ else:  # `-I` leaves these folders out; at the end of the path they shadow nothi
 
     from app import prctl
 
-LONGEST_MESSAGE = 262144
-MOST_DESCRIPTORS = 16
+MAX_MESSAGE_BYTES = 262144
+MAX_DESCRIPTORS = 16
 
 #: The numbers of descriptors that are handed on; what is this process' own lies above.
-HANDED_ON = range(3, 3 + MOST_DESCRIPTORS)
+HANDED_ON = range(3, 3 + MAX_DESCRIPTORS)
 
 CANNOT_EXECUTE = 126
 
@@ -79,7 +79,7 @@ def keep_free(numbers: range) -> None:
 def serve(worker: socket.socket, running: "dict[int, int]") -> bool:
     """Start what the next message asks for; False when there is none any more."""
     message, fds, _, _ = socket.recv_fds(
-        worker, LONGEST_MESSAGE, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        worker, MAX_MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
     )
     if not message:
         return False

@@ -39,9 +39,9 @@ from worker.sandbox.user import BuildUser
 from worker.sandbox.workspaces import Workspaces
 
 #: Seconds for the supervisor to come up; it takes about 0.001 on an idle machine.
-_START: Final = 30.0
+_START_TIMEOUT: Final = 30.0
 #: Seconds for killed processes to be gone, before the worker steps in itself and then gives up.
-_END: Final = 30.0
+_END_TIMEOUT: Final = 30.0
 
 
 class ProcessSandbox:
@@ -132,7 +132,7 @@ class Supervised:
                     rest = rest[control.write(rest) :]
         except BrokenPipeError as error:
             raise SandboxFailed("the supervisor ended early") from error
-        said = self._status.first_words(_START)
+        said = self._status.first_words(_START_TIMEOUT)
         if not said:
             raise SandboxFailed("the supervisor did not start")
         if not said.startswith(b"began\n"):
@@ -143,7 +143,7 @@ class Supervised:
         """As in `Process`; the supervisor ends when nothing of the command is left. Raises
         `SandboxFailed` when it was killed."""
         if self._exit is None and not self._closed and self._child.ended(timeout):
-            self._exit = self._status.read(_END)
+            self._exit = self._status.read(_END_TIMEOUT)
             if self._exit is None:
                 raise SandboxFailed("the supervisor was killed")
         return self._exit
@@ -160,13 +160,13 @@ class Supervised:
         os.close(self._control)
         # A build of the same user may have stopped its supervisor.
         self._child.signal(signal.SIGCONT)
-        if not self._child.ended(_END):
+        if not self._child.ended(_END_TIMEOUT):
             tree.kill(self._child.pid)
             self._child.signal(signal.SIGKILL)
-            if not self._child.ended(_END):
-                raise SandboxFailed(f"the command could not be ended in {2 * _END:g} s")
+            if not self._child.ended(_END_TIMEOUT):
+                raise SandboxFailed(f"the command could not be ended in {2 * _END_TIMEOUT:g} s")
         if self._exit is None:
-            reported = self._status.read(_END)
+            reported = self._status.read(_END_TIMEOUT)
             self._exit = SIGNALLED + signal.SIGKILL if reported is None else reported
         self._status.close()
         self._child.release()

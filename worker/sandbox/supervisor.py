@@ -38,7 +38,7 @@ SIGNALLED = 128
 MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 #: Seconds between looks at whether killed processes are gone: at first, and at most.
-PAUSE, LONGEST_PAUSE = 0.002, 0.1
+KILL_POLL_INTERVAL, MAX_KILL_POLL_INTERVAL = 0.002, 0.1
 
 
 class Refused(Exception):
@@ -255,7 +255,7 @@ def reap() -> "dict[int, int]":
 
 def end_all() -> None:
     """Kill and reap until there is no descendant any more."""
-    pause = PAUSE
+    pause = KILL_POLL_INTERVAL
     while True:
         try:
             reap()
@@ -263,4 +263,4 @@ def end_all() -> None:
             return
         tree.kill(os.getpid())
         time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, MAX_KILL_POLL_INTERVAL)

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Collection
 
 #: Snapshots after which `kill` stops looking for processes that it has not stopped yet.
-_SNAPSHOTS = 50
+_MAX_SNAPSHOTS = 50
 
 
 def descendants(pid: int) -> list[int]:
@@ -40,7 +40,7 @@ def kill(pid: int) -> None:
     stopped: set[int] = set()
     groups: set[int] = set()
     own = os.getpgrp()
-    for _ in range(_SNAPSHOTS):
+    for _ in range(_MAX_SNAPSHOTS):
         below = _below(pid)
         fresh = {child for child, _ in below} - stopped
         if not fresh:

@@ -24,7 +24,7 @@ _WORDS: Final[Mapping[str | None, str]] = {
 }
 
 #: Calls that are named beside a problem at most.
-_FEW: Final = 6
+_MAX_NAMED_CALLS: Final = 6
 
 _HEAD: Final = """<!doctype html>
 <html lang="en">
@@ -201,7 +201,7 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
     )
     for (status, code), calls in sorted(found.items()):
         links = ", ".join(f'<a href="#{name}">{escape(name)}</a>' for name in calls)
-        where = links if len(calls) <= _FEW else "most calls"
+        where = links if len(calls) <= _MAX_NAMED_CALLS else "most calls"
         yield (
             f'<div id="problem-{escape(code)}"><dt><code>{escape(code)}</code></dt>'
             f"<dd>{status}, by {where}</dd></div>"

@@ -18,7 +18,7 @@ _BOUNDS: Final[Mapping[str, str]] = {
 }
 
 #: Characters of a pattern beyond which it helps nobody here; openapi.json has it.
-_LONGEST_PATTERN: Final = 60
+_MAX_PATTERN: Final = 60
 
 
 def anchor(name: str) -> str:
@@ -58,7 +58,7 @@ def notes(schema: Mapping[str, Any]) -> str:
             if keyword in each
         ]
         pattern = each.get("pattern")
-        if pattern and len(pattern) <= _LONGEST_PATTERN:
+        if pattern and len(pattern) <= _MAX_PATTERN:
             found.append(f"matches <code>{escape(pattern)}</code>")
     if schema.get("default") not in (None, "", [], {}):
         found.append(f"default <code>{escape(str(schema['default']))}</code>")

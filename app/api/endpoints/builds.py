@@ -24,7 +24,7 @@ _DEFAULT_LIMIT = 20
 _MAX_LIMIT = 100
 _MAX_LABELS = 8
 #: `name:value` at the longest that a spec may have.
-_LONGEST_LABEL = 64 + 1 + 256
+_MAX_LABEL = 64 + 1 + 256
 _DIGITS = re.compile(r"\d{1,3}\Z", re.ASCII)
 
 _NOT_DELEGABLE = (
@@ -88,7 +88,7 @@ def _labels(request: Request) -> list[str]:
     labels = request.query_params.getlist("label")
     if len(labels) > _MAX_LABELS:
         raise ApiError(Code.BAD_REQUEST, f"at most {_MAX_LABELS} labels can be asked for at once")
-    if not all(1 <= len(label) <= _LONGEST_LABEL for label in labels):
+    if not all(1 <= len(label) <= _MAX_LABEL for label in labels):
         raise ApiError(Code.BAD_REQUEST, "label must be a label's `name`, or its `name:value`")
     return labels
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 #: Seconds of silence after which a comment keeps the connection from being taken for dead: proxies
 #: give up after 30 or 60.
-_BEAT: Final = 15.0
+_KEEP_ALIVE_INTERVAL: Final = 15.0
 
 _BUILDS_ID: Final = re.compile(r"(\d{1,16})\Z", re.ASCII)
 _BUILD_ID: Final = re.compile(r"(\d{1,16})-(\d{1,15})\Z", re.ASCII)
@@ -29,7 +29,9 @@ async def builds(request: Request, user: UserPrincipal) -> Response:
     streams = state(request).streams
     last = _last_event(request, _BUILDS_ID)
     version = int(last[1]) if last else await streams.latest(user.user_id)
-    news = streams.owner(user.user_id, version, until=user.expires_at, patience=_BEAT)
+    news = streams.owner(
+        user.user_id, version, until=user.expires_at, patience=_KEEP_ALIVE_INTERVAL
+    )
     return _stream(request, user, news, sse.builds, sse.opening(str(version)))
 
 
@@ -42,7 +44,7 @@ async def build(request: Request, user: UserPrincipal) -> Response:
     at = Position(int(last[1]), int(last[2])) if last else Position()
     with_log = bodies.flag(request, "log", default=True)
     news = state(request).streams.build(
-        build_id, at, until=user.expires_at, patience=_BEAT, with_log=with_log
+        build_id, at, until=user.expires_at, patience=_KEEP_ALIVE_INTERVAL, with_log=with_log
     )
     events = sse.BuildEvents(at)
     return _stream(request, user, news, events.of, sse.opening(events.last_id))

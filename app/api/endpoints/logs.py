@@ -16,7 +16,7 @@ from app.tokens.claims import UserPrincipal
 _VERY_LAST: Final = 2**63 - 1
 
 #: Seconds after which one who hears nothing may be told so; of a log's bytes, nobody is.
-_IDLE: Final = 3600.0
+_SILENCE_INTERVAL: Final = 3600.0
 
 _HEADERS: Final = {
     "Accept-Ranges": "bytes",
@@ -62,7 +62,11 @@ def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) 
     return state(request).stream_limit.response(
         user.user_id,
         state(request).streams.build(
-            build_id, Position(offset=first), until=user.expires_at, patience=_IDLE, with_log=True
+            build_id,
+            Position(offset=first),
+            until=user.expires_at,
+            patience=_SILENCE_INTERVAL,
+            with_log=True,
         ),
         _bytes,
         206 if wanted else 200,

@@ -18,10 +18,10 @@ from redis.exceptions import (
 )
 
 from app.builds.errors import StoreUnavailable
-from app.builds.store.pipelined import TIMEOUT
+from app.builds.store.pipelined import CALL_TIMEOUT
 
 #: Connections of one API process; followers share them, so none is held while waiting.
-_CONNECTIONS: Final = 64
+_MAX_CONNECTIONS: Final = 64
 
 _UNAVAILABLE = (
     RedisConnectionError,
@@ -33,7 +33,7 @@ _UNAVAILABLE = (
 )
 
 #: The first words of Redis' own errors that say that it cannot write, or not now.
-_PASSING: Final = (
+_TRANSIENT_ERRORS: Final = (
     "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE", "OOM",
 )  # fmt: skip
 
@@ -42,10 +42,10 @@ def connect(url: str) -> "Redis":
     """A client for `url` whose every call is bounded in time and made once."""
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=_CONNECTIONS,
-        timeout=TIMEOUT,
-        socket_timeout=TIMEOUT,
-        socket_connect_timeout=TIMEOUT,
+        max_connections=_MAX_CONNECTIONS,
+        timeout=CALL_TIMEOUT,
+        socket_timeout=CALL_TIMEOUT,
+        socket_connect_timeout=CALL_TIMEOUT,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
@@ -70,7 +70,9 @@ class _Answering:
         if isinstance(error, ResponseError):
             # Redis before 7 puts a script's error behind words of its own: `… -MISCONF …`.
             said = str(error)
-            word = next((word for word in _PASSING if re.search(rf"(^|-){word}\b", said)), None)
+            word = next(
+                (word for word in _TRANSIENT_ERRORS if re.search(rf"(^|-){word}\b", said)), None
+            )
             if word is not None:
                 raise StoreUnavailable(f"the store takes no writes ({word})") from error
 

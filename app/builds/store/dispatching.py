@@ -7,9 +7,9 @@ from app.builds.store.results import Expired, Taken
 from app.builds.store.scripts import Scripts, ms
 
 #: Users whose turns one look at the queue considers, to keep the script short.
-_TURNS: Final = 100
+_MAX_USERS_PER_TAKE: Final = 100
 #: Overdue builds that one run of the reaper takes of each kind, to keep the script short.
-_EXPIRE_BATCH: Final = 100
+_MAX_EXPIRED_PER_RUN: Final = 100
 
 
 class Dispatching:
@@ -20,7 +20,7 @@ class Dispatching:
         """The next build of the next user, now being dispatched; None when there is none."""
         answer = [b"more"]
         while answer[0] == b"more":
-            answer = await self._scripts.run("take", window, limit, ms(hold), _TURNS)
+            answer = await self._scripts.run("take", window, limit, ms(hold), _MAX_USERS_PER_TAKE)
         if answer[0] != b"taken":
             return None
         return Taken(
@@ -71,8 +71,8 @@ class Dispatching:
         at, held, *words = [
             item.decode()
             for item in await self._scripts.run(
-                "expire", int(hold), max_attempts, ms(max_wait), ms(retention), _EXPIRE_BATCH,
-                "" if not_after is None else ms(not_after),
+                "expire", int(hold), max_attempts, ms(max_wait), ms(retention),
+                _MAX_EXPIRED_PER_RUN, "" if not_after is None else ms(not_after),
             )
         ]  # fmt: skip
         done = list(zip(words[::2], words[1::2], strict=True))

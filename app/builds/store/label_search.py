@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from app.builds.store import keys
 
 #: Builds whose labels are read in one call at most; of each the labels alone, some 60 kB at worst.
-LOOK: Final = 1000
+MAX_SCANNED_BUILDS: Final = 1000
 #: … and at a time: what one call holds in memory, and how long it keeps Redis from others.
-_BATCH: Final = 100
+_SCAN_BATCH: Final = 100
 
 
 async def labelled(
@@ -28,9 +28,9 @@ async def labelled(
     and more to come.
     """
     found: list[str] = []
-    for _ in range(LOOK // _BATCH):
+    for _ in range(MAX_SCANNED_BUILDS // _SCAN_BATCH):
         some: Any = await redis.zrevrangebylex(
-            index, f"({before}" if before else "+", "-", 0, _BATCH
+            index, f"({before}" if before else "+", "-", 0, _SCAN_BATCH
         )
         ids = [build_id.decode() for build_id in some]
         pipe = redis.pipeline(transaction=False)
@@ -41,7 +41,7 @@ async def labelled(
                 if len(found) == limit:
                     return found, found[-1]
                 found.append(build_id)
-        if len(ids) < _BATCH:
+        if len(ids) < _SCAN_BATCH:
             return found, None
         before = ids[-1]
     return found, before

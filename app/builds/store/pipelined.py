@@ -15,7 +15,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, ResponseError
 
 #: Seconds for an answer before a call counts as failed: callers are people and workers that retry.
-TIMEOUT: Final = 5.0
+CALL_TIMEOUT: Final = 5.0
 
 Word = str | bytes | float
 
@@ -41,7 +41,7 @@ class PipelinedConnection:
         raises, for the first that fails."""
         connection, before = None, 0
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(CALL_TIMEOUT):
                 connection = self._usable() or await self._connect()
                 before = connection.answers
                 return await asyncio.gather(*(connection.ask(words) for words in commands))

@@ -16,7 +16,7 @@ from app.builds.store.scripts import Scripts, ms, refusal
 from app.contract.status import Status
 
 #: Bytes of specs and steps on one page of builds.
-_PAGE_BYTES: Final = 4 * 1024 * 1024
+_MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 #: Builds that a user may have queued where nobody says how many.
 _NO_LIMIT: Final = 2**53
 
@@ -153,7 +153,7 @@ class Records:
             pipe.hstrlen(keys.build(build_id), "steps")
         sizes = await pipe.execute()
         totals = accumulate(map(sum, zip(sizes[::2], sizes[1::2], strict=True)))
-        return ids[: max(1, sum(total <= _PAGE_BYTES for total in totals))]
+        return ids[: max(1, sum(total <= _MAX_PAGE_BYTES for total in totals))]
 
     async def cancel(self, build_id: str, owner: str, *, who: str) -> None:
         """Raises `NotFound`, `NotCancellable`."""

@@ -9,14 +9,14 @@ from typing import Final
 from app.builds.errors import StoreUnavailable
 from app.builds.pubsub import PubSub
 from app.builds.store import BuildStore
-from app.builds.streams.stream import OUTAGE, Change, Stream, StreamSignal
+from app.builds.streams.stream import OUTAGE_POLL_INTERVAL, Change, Stream, StreamSignal
 from app.builds.streams.subscriber import Subscriber
 
 #: Bytes of a log that are read at a time, and the most that a follower holds.
-CHUNK: Final = 64 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 #: Bytes, and pieces, of the log's end that are kept for followers who keep up.
-_KEPT: Final = 512 * 1024
-_KEPT_PIECES: Final = 256
+_MAX_CACHED_BYTES: Final = 512 * 1024
+_MAX_CACHED_PIECES: Final = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,18 +54,18 @@ class BuildStream(Stream):
     async def _look(self) -> bool:
         change, known = self._change, self._end
         seen = await self._store.streams.snapshot(
-            self._id, known or 0, CHUNK if known is not None else 0
+            self._id, known or 0, CHUNK_BYTES if known is not None else 0
         )
         if change is None or seen.version != change.version:
             build = await self._store.records.get(self._id)
             self._change = Change(build.version, build.view)
-        if known is None or seen.length - known > _KEPT:
+        if known is None or seen.length - known > _MAX_CACHED_BYTES:
             self._forget(seen.length)
         elif seen.length > known:
             self._keep(LogPiece(known, seen.data))
             while known + len(seen.data) < seen.length:  # a burst
                 known += len(seen.data)
-                seen = await self._store.streams.snapshot(self._id, known, CHUNK)
+                seen = await self._store.streams.snapshot(self._id, known, CHUNK_BYTES)
                 self._keep(LogPiece(known, seen.data))
         elif seen.length < known:  # the store has lost its last moments; they come again
             self._forget(seen.length)
@@ -80,7 +80,7 @@ class BuildStream(Stream):
         self._pieces.append(piece)
         self._kept += len(piece.data)
         self._end = piece.end
-        while self._kept > _KEPT or len(self._pieces) > _KEPT_PIECES:
+        while self._kept > _MAX_CACHED_BYTES or len(self._pieces) > _MAX_CACHED_PIECES:
             self._kept -= len(self._pieces.popleft().data)
         self._first = self._pieces[0].start
 
@@ -107,7 +107,7 @@ class BuildStream(Stream):
                 while with_log and offset < end and not subscriber.expired:
                     piece = self._kept_piece(offset) or await self._stored_piece(offset, end)
                     if piece is None:
-                        await asyncio.sleep(OUTAGE)
+                        await asyncio.sleep(OUTAGE_POLL_INTERVAL)
                         break
                     offset = piece.end
                     yield piece
@@ -138,7 +138,7 @@ class BuildStream(Stream):
     async def _stored_piece(self, offset: int, end: int) -> LogPiece | None:
         """Some of the log from `offset` on; None when it is not to be had now."""
         try:
-            data = await self._store.logs.read(self._id, offset, min(end, offset + CHUNK))
+            data = await self._store.logs.read(self._id, offset, min(end, offset + CHUNK_BYTES))
         except StoreUnavailable:
             return None
         return LogPiece(offset, data) if data else None

@@ -8,11 +8,11 @@ from typing import Final
 from app.builds.errors import NotFound, StoreUnavailable
 from app.builds.pubsub import PubSub
 from app.builds.store import BuildStore
-from app.builds.streams.stream import OUTAGE, Change, Stream, StreamSignal
+from app.builds.streams.stream import OUTAGE_POLL_INTERVAL, Change, Stream, StreamSignal
 
-#: PubSub that are kept for followers who keep up, and that are read at a time.
-_KEPT: Final = 64
-_PAGE: Final = 32
+#: Changes that are kept for followers who keep up, and that are read at a time.
+_MAX_CACHED_CHANGES: Final = 64
+_PAGE_SIZE: Final = 32
 
 
 class OwnerStream(Stream):
@@ -30,18 +30,18 @@ class OwnerStream(Stream):
             self._first = self._last = await self._store.streams.latest(self._owner)
         before, more = self._last, True
         while more:
-            page = await self._store.streams.after(self._owner, self._last, _PAGE)
+            page = await self._store.streams.after(self._owner, self._last, _PAGE_SIZE)
             for version, build_id in page:
                 change = await self._change(version, build_id)
                 if change:
                     self._keep(change)
                 self._last = version
-            more = len(page) == _PAGE
+            more = len(page) == _PAGE_SIZE
         return self._last != before
 
     def _keep(self, change: Change) -> None:
         self._changes.append(change)
-        if len(self._changes) > _KEPT:
+        if len(self._changes) > _MAX_CACHED_CHANGES:
             self._first = self._changes.popleft().version
 
     async def _change(self, version: int, found: Change | str) -> Change | None:
@@ -75,7 +75,7 @@ class OwnerStream(Stream):
                         if change and not subscriber.expired:
                             yield change
                 except StoreUnavailable:
-                    await asyncio.sleep(OUTAGE)
+                    await asyncio.sleep(OUTAGE_POLL_INTERVAL)
                     continue
                 if subscriber.expired:
                     yield StreamSignal.EXPIRED
@@ -90,4 +90,4 @@ class OwnerStream(Stream):
         Raises `StoreUnavailable`."""
         if self._first is not None and version >= self._first:
             return [(kept.version, kept) for kept in self._changes if kept.version > version]
-        return await self._store.streams.after(self._owner, version, _PAGE)
+        return await self._store.streams.after(self._owner, version, _PAGE_SIZE)

@@ -21,9 +21,9 @@ from app.contract.builds import BuildView
 log = logging.getLogger(__name__)
 
 #: Seconds between looks when nothing is heard: news are hints, and may be lost.
-_IDLE: Final = 5.0
+_POLL_INTERVAL: Final = 5.0
 #: Seconds between looks while the store is away.
-OUTAGE: Final = 1.0
+OUTAGE_POLL_INTERVAL: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,11 +84,11 @@ class Stream(ABC):
             except StoreUnavailable as error:
                 log.warning("followers wait: %s", error)
                 behind = True
-                await wake_up.wait(OUTAGE)
+                await wake_up.wait(OUTAGE_POLL_INTERVAL)
                 continue
             if self._pubsub.stopping:
                 break
-            await wake_up.wait(_IDLE)
+            await wake_up.wait(_POLL_INTERVAL)
 
     @abstractmethod
     async def _look(self) -> bool:

@@ -14,7 +14,7 @@ from app.client import BatonClient
 from app.contract.builds import BuildPage, BuildView
 from app.contract.status import Status
 
-_PAGE = 100  #: builds asked for at a time, the most that the API gives
+_PAGE_SIZE = 100  #: builds asked for at a time, the most that the API gives
 
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for programs.")
 following = click.option(
@@ -139,7 +139,7 @@ def list_command(
         page = client.list(
             status=Status(status) if status else None,
             labels=labels,
-            limit=min(_PAGE, limit - len(builds)),
+            limit=min(_PAGE_SIZE, limit - len(builds)),
             cursor=cursor,
         )
         builds += page.builds

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.display.terminal_sanitizer import Lines
+from app.cli.display.terminal_sanitizer import SanitizedLines
 from app.cli.display.views import details
 from app.cli.local.demo_repository import EXPECTED, STEPS, make_repository
-from app.cli.local.stack import Place, Stack, StackError
+from app.cli.local.stack import Stack, StackError, StackOptions
 from app.cli.local.supervisor import Interrupted, StartFailed, Supervisor
 from app.cli.sign_in.calls import SignInFailed
 from app.cli.sign_in.embedded_issuer import DEFAULT_SCOPE, user_token
@@ -96,8 +96,8 @@ class _Tour:
     def run(self) -> None:
         begun = time.monotonic()
         self._heading("Start a store, an issuer, the API and a worker")
-        place = Place(data=self._folder / "data", port=0, issuer_port=0, workers=1)
-        with Stack(place, self._supervisor, _environment(), self._item) as stack:
+        options = StackOptions(data=self._folder / "data", port=0, issuer_port=0, workers=1)
+        with Stack(options, self._supervisor, _environment(), self._item) as stack:
             self._heading("Make a git repository to build")
             commit = make_repository(self._folder / "repository")
             self._item("commits", f"2, the last one is {commit[:12]}")
@@ -147,7 +147,7 @@ class _Tour:
     def _stream(self, client: BatonClient, build_id: str) -> tuple[bytes, bool]:
         """The log, and whether its first line of a step was read while the build still ran."""
         log, early = b"", False
-        lines = Lines()
+        lines = SanitizedLines()
         begun = time.monotonic()
         for piece in client.log(build_id, follow=True):
             log += piece

@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from app.cli.defaults import DEFAULT_API
-from app.cli.local.stack import Place, Stack, StackError
+from app.cli.local.stack import Stack, StackError, StackOptions
 from app.cli.local.supervisor import Interrupted, StartFailed, Supervisor
 from app.process_hardening import hide_this_process
 
@@ -99,9 +99,9 @@ def dev_command(port: int, issuer_port: int | None, data: Path, workers: int) ->
         signal.signal(number, supervisor.interrupt)
     if issuer_port is None:
         issuer_port = port + 1 if port else 0
-    place = Place(data=data, port=port, issuer_port=issuer_port, workers=workers)
+    options = StackOptions(data=data, port=port, issuer_port=issuer_port, workers=workers)
     try:
-        with Stack(place, supervisor, os.environ, terminal.progress) as stack:
+        with Stack(options, supervisor, os.environ, terminal.progress) as stack:
             terminal.ready(stack)
             try:
                 supervisor.watch()

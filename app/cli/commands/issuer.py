@@ -11,7 +11,7 @@ from app.config.issuer_settings import IssuerSettings
 from app.observability.log_format import LogFormat, Style
 
 #: Connections of a development issuer.
-_CONNECTIONS: Final = 200
+_MAX_CONNECTIONS: Final = 200
 
 
 @click.command("issuer")
@@ -30,5 +30,5 @@ def issuer_command(log_level: str, log_format: Style, access_log: bool) -> None:
         settings.issuer_host,
         settings.issuer_port,
         access_log=access_log,
-        max_connections=_CONNECTIONS,
+        max_connections=_MAX_CONNECTIONS,
     )

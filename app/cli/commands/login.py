@@ -12,7 +12,7 @@ import click
 import httpx
 
 from app.cli.client_options import api_option
-from app.cli.display.terminal_sanitizer import neutral
+from app.cli.display.terminal_sanitizer import sanitized
 from app.cli.sign_in import calls
 from app.cli.sign_in.calls import SignInFailed
 from app.cli.sign_in.code import CodeRequest, new_state
@@ -28,7 +28,7 @@ DEFAULT_SCOPE: Final = (
     f"openid profile email offline_access {READ_BUILDS} {CREATE_BUILDS} {UPDATE_BUILDS}"
 )
 #: Seconds in which the user has to sign in with the browser.
-_PATIENCE: Final = 600
+_SIGN_IN_TIMEOUT: Final = 600
 
 
 @click.command("login")
@@ -123,10 +123,12 @@ class _Asked:
             audience=self.audience,
         )
         _say("\nOpen this page with any browser, and enter the code:\n")
-        _say(f"  {neutral(request.verification_uri)}")
-        _say(f"  {neutral(request.user_code)}\n")
+        _say(f"  {sanitized(request.verification_uri)}")
+        _say(f"  {sanitized(request.user_code)}\n")
         if request.verification_uri_complete:
-            _say(f"or this one, which has it:\n\n  {neutral(request.verification_uri_complete)}\n")
+            _say(
+                f"or this one, which has it:\n\n  {sanitized(request.verification_uri_complete)}\n"
+            )
         _say(f"Waiting for {request.expires_in / 60:.0f} minutes; Ctrl-C to give up.")
         return request.wait(self.http)
 
@@ -142,11 +144,11 @@ class _Asked:
                 state=state,
             )
             _say("\nOpen this page with a browser on this machine, unless it has opened:\n")
-            _say(f"  {neutral(request.url)}\n")
+            _say(f"  {sanitized(request.url)}\n")
             if opens:
                 # Some browsers return only when they are closed.
                 threading.Thread(target=_open, args=(request.url,), daemon=True).start()
-            answer = loopback.wait(_PATIENCE)
+            answer = loopback.wait(_SIGN_IN_TIMEOUT)
             try:
                 grant = request.redeem(self.http, request.code_in(answer))
             except SignInFailed as error:
@@ -165,7 +167,7 @@ def _asked(
     calls.checked(api, "the API")
     resource = Resource.ask(http, api)
     if named(resource.url) != api:  # RFC 9728 §3.3
-        raise SignInFailed(f"{api} calls itself {neutral(resource.url)}: use that as --api")
+        raise SignInFailed(f"{api} calls itself {sanitized(resource.url)}: use that as --api")
     client = client_id or resource.client_id
     if client is None:
         raise SignInFailed(
@@ -193,7 +195,7 @@ def _keep(grant: Grant, api: str, asked: _Asked) -> None:
     _say(f"Signed in to {api}.")
     lacks = grant.lacks(asked.scope)
     if lacks:
-        _say(f"Not granted: {neutral(' '.join(lacks))}")
+        _say(f"Not granted: {sanitized(' '.join(lacks))}")
     if grant.refresh_token is None:
         length = f" in {grant.expires_in / 60:.0f} minutes" if grant.expires_in else ""
         _say(f"The issuer gave no refresh token: the sign-in ends{length}.")

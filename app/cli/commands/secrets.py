@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from app.cli.atomic_write import OWNER, write_whole
+from app.cli.atomic_write import OWNER, write_atomically
 from app.cli.local import store_acl
 from app.contract.sealing import new_key
 
-_BYTES: Final = 32  #: of randomness in each secret
+_SECRET_BYTES: Final = 32  #: of randomness in each secret
 
 #: Redis runs as a user of its own, and its file holds nothing but digests of random passwords.
 _EVERYONE: Final = 0o644
@@ -46,7 +46,7 @@ def secrets_command(folder: Path, redis: str) -> None:
             each.mkdir(mode=mode, parents=True, exist_ok=True)
         client_secret = server / "mint-client-secret"
         if not client_secret.exists():
-            write_whole(client_secret, _fresh(), OWNER)
+            write_atomically(client_secret, _fresh(), OWNER)
         _shared_keys(server / "message-keys", worker / "message-keys")
         api = _url(server / "redis-url", store_acl.API, redis)
         workers = _url(worker / "broker-url", store_acl.WORKER, redis)
@@ -55,7 +55,7 @@ def secrets_command(folder: Path, redis: str) -> None:
             store_acl.worker_line(workers),
             store_acl.HEALTH_LINE,
         )
-        write_whole(users / "users.acl", "\n".join(lines), _EVERYONE)
+        write_atomically(users / "users.acl", "\n".join(lines), _EVERYONE)
     except OSError as error:
         raise click.ClickException(f"cannot keep secrets in {folder}: {error}") from error
 
@@ -64,18 +64,18 @@ def _url(path: Path, user: str, redis: str) -> str:
     """Have the user's URL in a file, with the password that is there; returns the password."""
     known = urlsplit(path.read_text(encoding="utf-8").strip()).password if path.exists() else None
     password = known or _fresh()
-    write_whole(path, f"redis://{user}:{password}@{redis}/0", OWNER)
+    write_atomically(path, f"redis://{user}:{password}@{redis}/0", OWNER)
     return password
 
 
 def _shared_keys(path: Path, copy: Path) -> None:
     """Have the same keys in both files: those of the first, or else new ones."""
     if not path.exists():
-        write_whole(path, new_key(), OWNER)
+        write_atomically(path, new_key(), OWNER)
     keys = path.read_text(encoding="utf-8").strip()
     if not copy.exists() or copy.read_text(encoding="utf-8").strip() != keys:
-        write_whole(copy, keys, OWNER)
+        write_atomically(copy, keys, OWNER)
 
 
 def _fresh() -> str:
-    return secrets.token_urlsafe(_BYTES)
+    return secrets.token_urlsafe(_SECRET_BYTES)

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from app.cli.display.log_printer import LogPrinter
 from app.cli.display.progress import standing, steps_line, steps_list
-from app.cli.display.raw_stdout import RawOutput
-from app.cli.display.status_bar import Footer
+from app.cli.display.raw_stdout import RawStdout
+from app.cli.display.status_bar import StatusBar
 from app.cli.display.views import aftermath, mark, outcome
 from app.client import BatonClient, ClientError
 from app.contract.builds import BuildView
@@ -25,7 +25,7 @@ from app.contract.status import Status
 DETACHED: Final = 130
 
 #: Seconds between looks at the build while its log scrolls by.
-_LOOK: Final = 1.0
+_POLL_INTERVAL: Final = 1.0
 _FIRST_LOOK: Final = 0.2
 
 
@@ -40,7 +40,7 @@ class _Output(Protocol):
 def follow(client: BatonClient, build: BuildView, *, start: int = 0) -> int:
     """Show the log from byte `start` until the build ends; returns the exit code."""
     if not sys.stdout.isatty():
-        return _plainly(client, build, start, RawOutput())
+        return _plainly(client, build, start, RawStdout())
     console = _console()
     if not console.is_dumb_terminal:
         return _Screen(client, build, console, start).follow()
@@ -114,7 +114,7 @@ class _Screen:
         self._build = build
         self._console = console
         self._start = start
-        self._footer = Footer(console, self._rows)
+        self._footer = StatusBar(console, self._rows)
         self._printer = LogPrinter(console, self._footer.print)
         self._spinner = Spinner("dots")
         self._trouble = ""
@@ -193,7 +193,7 @@ class _Screen:
         finally:
             left.set()
             self._look_now.set()
-            looker.join(_LOOK)
+            looker.join(_POLL_INTERVAL)
 
     def _look(self, left: threading.Event) -> None:
         pause = _FIRST_LOOK
@@ -202,7 +202,7 @@ class _Screen:
             if left.is_set():
                 return
             self._look_now.clear()
-            pause = _LOOK
+            pause = _POLL_INTERVAL
             try:
                 self._build = self._client.show(self._build.id)
             except ClientError as error:

@@ -7,7 +7,7 @@ from rich.ansi import AnsiDecoder
 from rich.console import Console
 from rich.text import Text
 
-from app.cli.display.terminal_sanitizer import SGR, Lines
+from app.cli.display.terminal_sanitizer import SGR, SanitizedLines
 
 #: Characters of a line without end that are looked at: wider windows are not known.
 _IN_SIGHT: Final = 4096
@@ -23,7 +23,7 @@ class LogPrinter:
         self.taken = 0  #: bytes, so far
         self._write = write
         self._colourless = console.no_color or console.color_system is None
-        self._lines = Lines()
+        self._lines = SanitizedLines()
         self._style = AnsiDecoder()
         self._codes = ""  #: what switches the colours on in which the next line begins
 

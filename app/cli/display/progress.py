@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from app.cli.display.terminal_sanitizer import neutral
+from app.cli.display.terminal_sanitizer import sanitized
 from app.cli.display.views import duration, elapsed, mark, sign
 from app.contract.builds import BuildView
 from app.contract.runs import StepReport
@@ -13,7 +13,7 @@ from app.contract.status import Status, StepStatus
 
 _DIM: Final = "bright_black"
 _GAP: Final = "   "
-_NAME: Final = 24  #: characters of a step's name
+_MAX_STEP_NAME: Final = 24  #: characters of a step's name
 _BESIDE: Final = 32  #: columns for what stands beside a name: sign, time, exit code
 _MINUTE: Final = 60
 
@@ -31,7 +31,7 @@ def standing(build: BuildView, trouble: str = "") -> Text:
         parts.append(Text("is being cancelled", style="yellow"))
     waits = _waits(build)
     if waits:
-        parts.append(Text(neutral(waits), style="yellow"))
+        parts.append(Text(sanitized(waits), style="yellow"))
     if trouble:
         parts.append(Text(trouble, style="yellow"))
     return Text("  ").join(parts)
@@ -75,7 +75,7 @@ def steps_list(build: BuildView, width: int) -> list[Text]:
     for step in build.steps:
         took = elapsed(step)
         if took is not None:
-            line = Text("  ") + _step(step, max(_NAME, width - _BESIDE))
+            line = Text("  ") + _step(step, max(_MAX_STEP_NAME, width - _BESIDE))
             if step.exit_code:
                 line += Text(f"  exit {step.exit_code}", style="red")
             lines.append(line)
@@ -91,9 +91,9 @@ def _joined(steps: Sequence[StepReport], first: int, last: int) -> Text:
     return Text(_GAP).join(parts)
 
 
-def _step(step: StepReport, room: int = _NAME) -> Text:
+def _step(step: StepReport, room: int = _MAX_STEP_NAME) -> Text:
     """Sign, name in `room` columns, time."""
-    name = Text(neutral(step.name))
+    name = Text(sanitized(step.name))
     name.truncate(room, overflow="ellipsis")
     if step.status is StepStatus.RUNNING:
         name.stylize("bold")

@@ -12,7 +12,7 @@ from typing import Final
 _ATOMIC: Final = 4096
 
 
-class RawOutput:
+class RawStdout:
     """`taken` is exact at any time: Ctrl-C comes while it waits for a reader, or between writes."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ _SHOW_CURSOR: Final = "\x1b[?25h"
 _CLEAR_BELOW: Final = "\x1b[J"
 
 
-class Footer:
+class StatusBar:
     """Stands while it is entered, which may be several times. `rows` is asked from two threads."""
 
     def __init__(self, console: Console, rows: Callable[[], Sequence[Text]]) -> None:

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 #: Characters of a line that has no end yet, after which it is cut.
-_LONGEST: Final = 64 * 1024
+_MAX_LINE: Final = 64 * 1024
 
 #: Select Graphic Rendition (ECMA-48 §8.3.117): colours, bold and the like.
 SGR: Final = re.compile(r"\x1b\[[0-9;:]*m")
@@ -28,7 +28,7 @@ _CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _OBEYED: Final = re.compile(f"(?P<sgr>{SGR.pattern})|(?P<other>{_OTHER})|(?P<control>{_CONTROL})")
 
 
-def neutral(text: str) -> str:
+def sanitized(text: str) -> str:
     """`text` without anything that a terminal would obey, except colours."""
     return _OBEYED.sub(_replacement, text)
 
@@ -44,7 +44,7 @@ def _replacement(found: re.Match[str]) -> str:
     return chr(0x2400 + character) if character < 0x20 else "\N{REPLACEMENT CHARACTER}"  # noqa: PLR2004
 
 
-class Lines:
+class SanitizedLines:
     """Cuts a stream of bytes into lines; a multi-byte character may come in two pieces."""
 
     def __init__(self) -> None:
@@ -52,13 +52,13 @@ class Lines:
         self._rest = ""
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that are complete now, neutral and without their ends."""
+        """The lines that are complete now, sanitized and without their ends."""
         text = _TO_START.sub("\r", self._rest + self._decoder.decode(data))
         *lines, rest = text.split("\n")
         # Of a line that is written again and again, only the last state is kept.
         decided = _BEGUN.sub("", rest).rstrip("\r")
         self._rest = rest[decided.rfind("\r") + 1 :]
-        if len(self._rest) > _LONGEST:
+        if len(self._rest) > _MAX_LINE:
             lines.append(self._rest)
             self._rest = ""
         return [_shown(line) for line in lines]
@@ -77,4 +77,4 @@ class Lines:
 
 def _shown(line: str) -> str:
     # A bare carriage return starts the line again: progress bars. The last state is what counts.
-    return neutral(line.rstrip("\r").rsplit("\r", 1)[-1])
+    return sanitized(line.rstrip("\r").rsplit("\r", 1)[-1])

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.display.terminal_sanitizer import neutral
+from app.cli.display.terminal_sanitizer import sanitized
 from app.contract.builds import BuildView
 from app.contract.runs import StepReport
 from app.contract.status import Status, StepStatus
@@ -69,10 +69,10 @@ def _time(moment: datetime | None) -> str:
 def what(build: BuildView) -> str:
     """What was built, in a few words."""
     if build.spec.source is None:
-        return neutral(build.spec.steps[0].name)
+        return sanitized(build.spec.steps[0].name)
     of = build.spec.source.ref or (build.commit or build.spec.source.sha or "")[:12]
     name = build.spec.source.git.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
-    return neutral(f"{name}@{of}" if of else name)
+    return sanitized(f"{name}@{of}" if of else name)
 
 
 def outcome(build: BuildView) -> str:
@@ -84,7 +84,7 @@ def aftermath(build: BuildView) -> str:
     """How long it took and why it came so, as the end of a sentence; may be empty."""
     took = elapsed(build)
     after = f" after {duration(took)}" if took is not None and build.finished_at else ""
-    return after + (f": {neutral(build.message)}" if build.message else "")
+    return after + (f": {sanitized(build.message)}" if build.message else "")
 
 
 def details(build: BuildView, console: Console) -> None:
@@ -93,7 +93,7 @@ def details(build: BuildView, console: Console) -> None:
     facts.add_column(style="bright_black", no_wrap=True)
     for name, value in _facts(build):
         if value:
-            facts.add_row(name, value if isinstance(value, Text) else Text(neutral(value)))
+            facts.add_row(name, value if isinstance(value, Text) else Text(sanitized(value)))
     console.print(facts)
     steps = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in ("step", "status", "exit", "took"):
@@ -101,7 +101,7 @@ def details(build: BuildView, console: Console) -> None:
     for step in build.steps or [StepReport(name=step.name) for step in build.spec.steps]:
         took = elapsed(step)
         steps.add_row(
-            Text(neutral(step.name)),
+            Text(sanitized(step.name)),
             mark(step.status),
             "" if step.exit_code is None else str(step.exit_code),
             "" if took is None else duration(took),

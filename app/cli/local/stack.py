@@ -49,7 +49,7 @@ class StackError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class StackOptions:
     """Where a stack lives. `port` is the API's, `issuer_port` the issuer's; 0: any free one."""
 
     data: Path
@@ -67,19 +67,19 @@ class Stack:
 
     def __init__(
         self,
-        place: Place,
+        options: StackOptions,
         supervisor: Supervisor,
         environ: Mapping[str, str],
         progress: Callable[[str, str], None],
     ) -> None:
-        self._place = place
+        self._options = options
         self._supervisor = supervisor
         self._environ = environ
         self._progress = progress
         # Before the ports: whoever holds the directory holds them too, and is the better answer.
-        self._lock = _locked(place.data)
-        self.port = _port(place.port, "--port")
-        self.issuer_port = _port(place.issuer_port, "--issuer-port", other_than=self.port)
+        self._lock = _locked(options.data)
+        self.port = _port(options.port, "--port")
+        self.issuer_port = _port(options.issuer_port, "--issuer-port", other_than=self.port)
         self.api_url = f"http://127.0.0.1:{self.port}"
         self.issuer = f"http://127.0.0.1:{self.issuer_port}/"
         self.audience = environ.get("BATON_AUDIENCE", DEFAULT_AUDIENCE)
@@ -89,7 +89,7 @@ class Stack:
             store, broker = self._start_store()
             secret = secrets.token_urlsafe(32)
             # Kept, since messages that were waiting at the end are there at the next start.
-            keys = _message_keys(self._place.data)
+            keys = _message_keys(self._options.data)
             # All at once: none needs another before it is asked to do something.
             issuer = self._start_issuer(secret)
             api = self._start_api(store, secret, keys)
@@ -110,7 +110,7 @@ class Stack:
 
     def _end(self) -> None:
         self._supervisor.stop()
-        remove_settings(self._place.data)
+        remove_settings(self._options.data)
         self._lock.close()
 
     # ── the parts ──────────────────────────────────
@@ -123,9 +123,9 @@ class Stack:
                 raise StackError("BATON_REDIS_URL: no Redis answers there")
             self._progress("store", "the Redis of BATON_REDIS_URL")
             return given, broker_of(given)
-        server = store_server.choose(self._place.data.resolve() / "store")
+        server = store_server.choose(self._options.data.resolve() / "store")
         store_server.start(server, self._supervisor, self._env())
-        what = f"{server.name}, data in {self._place.data}"
+        what = f"{server.name}, data in {self._options.data}"
         self._progress("store", what if server.keeps else f"{server.name}: nothing is kept")
         return server.url, server.broker_url
 
@@ -134,7 +134,7 @@ class Stack:
             BATON_ISSUER=self.issuer,
             BATON_ISSUER_HOST="127.0.0.1",
             BATON_ISSUER_PORT=str(self.issuer_port),
-            BATON_ISSUER_KEY_DIR=str(self._place.data.resolve() / "keys"),
+            BATON_ISSUER_KEY_DIR=str(self._options.data.resolve() / "keys"),
             BATON_AUDIENCE=self.audience,
             BATON_MINT_CLIENT_SECRET=secret,
             # The dashboard's page takes the answer of a sign-in, and fetches its tokens.
@@ -159,10 +159,10 @@ class Stack:
         env.setdefault("BATON_MESSAGE_KEYS", keys)
         env.setdefault("BATON_DASHBOARD_CLIENT_ID", SPA_CLIENT_ID)
         env.setdefault("BATON_CLI_CLIENT_ID", CLI_CLIENT_ID)
-        workers = self._place.workers
+        workers = self._options.workers
         env.setdefault("BATON_DISPATCH_WINDOW", str(max(_DISPATCH_WINDOW, workers)))
         env.setdefault("BATON_USER_CONCURRENCY", str(max(_USER_CONCURRENCY, workers)))
-        write_settings(self._place.data, env)
+        write_settings(self._options.data, env)
         return self._supervisor.start("api", _baton("api"), env, grace=_SERVER_GRACE)
 
     def _start_worker(self, broker: str, keys: str) -> Child:
@@ -177,7 +177,7 @@ class Stack:
         own.setdefault("BATON_GIT_PROTOCOLS", "https,ssh,http,file")
         own.setdefault("BATON_GIT_NETWORKS", _NEARBY)
         own["BATON_API_URL"] = self.api_url
-        own["BATON_WORKER_CONCURRENCY"] = str(self._place.workers)
+        own["BATON_WORKER_CONCURRENCY"] = str(self._options.workers)
         # Its line "ready" is of this level; more is welcome.
         if own.get("BATON_LOG_LEVEL") != "debug":
             own["BATON_LOG_LEVEL"] = "info"
@@ -192,8 +192,8 @@ class Stack:
         self._supervisor.wait_ready(
             worker, lambda: any("ready" in line for line in list(worker.lines)), seconds=_START
         )
-        plural = "s" if self._place.workers > 1 else ""
-        self._progress("worker", f"{self._place.workers} build{plural} at a time")
+        plural = "s" if self._options.workers > 1 else ""
+        self._progress("worker", f"{self._options.workers} build{plural} at a time")
 
     def _env(self, **settings: str) -> dict[str, str]:
         """The environment of a part: ours, without any user's token, and `settings`."""

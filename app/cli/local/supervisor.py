@@ -16,15 +16,15 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from app.cli.display.terminal_sanitizer import neutral
+from app.cli.display.terminal_sanitizer import sanitized
 from app.cli.local import pdeathsig_exec
 
 #: Lines kept of each child's output, to be shown when it ends unexpectedly.
-_KEPT: Final = 20
+_MAX_CACHED_LINES: Final = 20
 #: Characters of a line, after which it is cut in two.
-_LONGEST: Final = 8192
+_MAX_LINE: Final = 8192
 #: Seconds between looks at a child that is starting or stopping.
-_LOOK: Final = 0.05
+_POLL_INTERVAL: Final = 0.05
 
 Show = Callable[[str, str], None]  #: takes a child's name and a line of its output
 
@@ -44,7 +44,7 @@ class Child:
         self.name = name
         self.process = process
         self.grace = grace  #: seconds between SIGTERM and SIGKILL
-        self.lines: deque[str] = deque(maxlen=_KEPT)
+        self.lines: deque[str] = deque(maxlen=_MAX_CACHED_LINES)
         self.reader: threading.Thread | None = None
 
     @property
@@ -118,7 +118,7 @@ class Supervisor:
         """Wait until `ready()`. Raises `StartFailed` after `seconds`, or when a child has ended."""
         end = time.monotonic() + seconds
         while not ready():
-            self.watch(_LOOK)
+            self.watch(_POLL_INTERVAL)
             if time.monotonic() > end:
                 raise StartFailed(f"{child.obituary()}\n{seconds:g} s were not enough to start")
 
@@ -150,7 +150,7 @@ class Supervisor:
         if child.alive:
             child.process.terminate()
         while child.alive and time.monotonic() < end and not self._hurried:
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)
         if child.alive:
             if not self._hurried:
                 self._show(child.name, f"did not stop within {child.grace:g} s: killed")
@@ -167,7 +167,7 @@ class Supervisor:
         stream = child.process.stdout
         if stream is None:
             return
-        for data in iter(lambda: stream.readline(_LONGEST), b""):
-            line = neutral(data.decode(errors="replace").rstrip("\r\n"))
+        for data in iter(lambda: stream.readline(_MAX_LINE), b""):
+            line = sanitized(data.decode(errors="replace").rstrip("\r\n"))
             child.lines.append(line)
             self._show(child.name, line)

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds that open answers (followed logs) get when the server is told to stop; their readers come
 #: back to where they were.
-_GRACE: Final = 3
+_SHUTDOWN_TIMEOUT: Final = 3
 
 log_level = click.option(
     "--log-level",
@@ -68,7 +68,7 @@ def serve(
         # Else uvicorn takes the word of anyone on this machine for where a request comes from.
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
         ws="none",
     )
     _Server(config, app).run()

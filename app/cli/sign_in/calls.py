@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from app.cli.display.terminal_sanitizer import neutral
+from app.cli.display.terminal_sanitizer import sanitized
 
 _TIMEOUT: Final = 10.0  #: seconds
 
@@ -27,7 +27,7 @@ class Refused(SignInFailed):
     def __init__(self, answer: dict[str, Any]) -> None:
         self.code = str(answer.get("error"))
         said = str(answer.get("error_description") or answer.get("error"))
-        super().__init__(f"the issuer refused: {neutral(said)}")
+        super().__init__(f"the issuer refused: {sanitized(said)}")
 
 
 class NoAnswer(SignInFailed):
@@ -48,11 +48,13 @@ def checked(url: str, what: str) -> str:
     try:
         parts = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise SignInFailed(f"{what} {neutral(url)} is not a URL") from error
+        raise SignInFailed(f"{what} {sanitized(url)} is not a URL") from error
     if not parts.host or not (
         parts.scheme == "https" or (parts.scheme == "http" and parts.host in _LOOPBACK)
     ):
-        raise SignInFailed(f"{what} {neutral(url)} is not https: tokens do not travel in the clear")
+        raise SignInFailed(
+            f"{what} {sanitized(url)} is not https: tokens do not travel in the clear"
+        )
     return url
 
 
@@ -66,7 +68,7 @@ def ask(
     try:
         return http.request(method, url, **request)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        where = neutral(url.partition("?")[0])
+        where = sanitized(url.partition("?")[0])
         raise NoAnswer(f"cannot reach {where}: {error or type(error).__name__}") from error
 
 
@@ -83,9 +85,9 @@ def ask_json(
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise NoAnswer(f"{neutral(url)} answered {answer.status_code} without JSON")
+        raise NoAnswer(f"{sanitized(url)} answered {answer.status_code} without JSON")
     if answer.is_success:
         return body
     if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
-        raise NoAnswer(f"{neutral(url)} answered {answer.status_code}")
+        raise NoAnswer(f"{sanitized(url)} answered {answer.status_code}")
     raise Refused(body)

@@ -13,9 +13,9 @@ from app.cli.sign_in.provider import Provider
 
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
-_INTERVAL: Final = 5.0  #: seconds between questions where the issuer does not say (§3.2)
-_SLOWER: Final = 5.0  #: seconds more after each `slow_down` (§3.5)
-_LONGEST_INTERVAL: Final = 60.0  #: seconds; a silent issuer doubles the pause up to here
+_DEFAULT_INTERVAL: Final = 5.0  #: seconds between questions where the issuer does not say (§3.2)
+_SLOW_DOWN_INCREMENT: Final = 5.0  #: seconds more after each `slow_down` (§3.5)
+_MAX_INTERVAL: Final = 60.0  #: seconds; a silent issuer doubles the pause up to here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ class DeviceRequest:
                 verification_uri=str(answer["verification_uri"]),
                 verification_uri_complete=None if complete is None else str(complete),
                 expires_in=float(answer["expires_in"]),
-                interval=max(0.0, float(answer.get("interval", _INTERVAL))),
+                interval=max(0.0, float(answer.get("interval", _DEFAULT_INTERVAL))),
                 device_code=str(answer["device_code"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -76,10 +76,10 @@ class DeviceRequest:
                 return self._ask(http)
             except NoAnswer:
                 # §3.5: a silent issuer is asked less often.
-                pause = min(max(pause, 1.0) * 2, max(_LONGEST_INTERVAL, self.interval))
+                pause = min(max(pause, 1.0) * 2, max(_MAX_INTERVAL, self.interval))
             except Refused as refusal:
                 if refusal.code == "slow_down":
-                    pause += _SLOWER
+                    pause += _SLOW_DOWN_INCREMENT
                 elif refusal.code == "access_denied":
                     raise SignInFailed("you refused, or the issuer did: not signed in") from refusal
                 elif refusal.code == "expired_token":

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import httpx
 
-from app.cli.display.terminal_sanitizer import neutral
+from app.cli.display.terminal_sanitizer import sanitized
 from app.cli.sign_in.calls import SignInFailed, ask_json, checked
 from app.contract import paths
 
@@ -52,7 +52,7 @@ class Provider:
         checked(issuer, "the issuer")
         found = ask_json(http, "GET", issuer.rstrip("/") + "/.well-known/openid-configuration")
         if found.get("issuer") != issuer:
-            raise SignInFailed(f"{issuer} calls itself {neutral(str(found.get('issuer')))}")
+            raise SignInFailed(f"{issuer} calls itself {sanitized(str(found.get('issuer')))}")
         token_endpoint = _endpoint(found, "token_endpoint")
         if token_endpoint is None:
             raise SignInFailed(f"{issuer} has no token endpoint")

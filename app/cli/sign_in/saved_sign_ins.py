@@ -12,15 +12,15 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.cli.atomic_write import OWNER, write_whole
+from app.cli.atomic_write import OWNER, write_atomically
 from app.client import ClientError
 
 _FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
 
 #: Seconds to wait for another command, which may wait for an issuer; and between looks.
-_LOCK: Final = 30.0
-_LOOK: Final = 0.02
+_LOCK_TIMEOUT: Final = 30.0
+_LOCK_POLL_INTERVAL: Final = 0.02
 
 
 class SavingFailed(ClientError):
@@ -90,7 +90,7 @@ class SavedSignIns:
         try:
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._check_folder()
-            write_whole(path, saved.model_dump_json(indent=2), OWNER)
+            write_atomically(path, saved.model_dump_json(indent=2), OWNER)
         except OSError as error:
             raise SavingFailed(f"cannot keep tokens in {path}: {error.strerror}") from error
 
@@ -131,14 +131,16 @@ def named(api_url: str) -> str:
 
 def _lock(descriptor: int, path: Path) -> None:
     """A lock of the descriptor, not of the process: threads keep each other out, too."""
-    end = time.monotonic() + _LOCK
+    end = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end:
-                raise SavingFailed(f"another command has held {path} for {_LOCK:g} s") from None
-            time.sleep(_LOOK)
+                raise SavingFailed(
+                    f"another command has held {path} for {_LOCK_TIMEOUT:g} s"
+                ) from None
+            time.sleep(_LOCK_POLL_INTERVAL)
         else:
             return
 

@@ -12,9 +12,9 @@ from app.cli.sign_in.saved_sign_ins import SavedSignIn, SavedSignIns
 from app.client import ClientError, SignedOut, Unreachable
 
 #: Seconds before its end at which a token is renewed; of a short one, half its life.
-_MARGIN: Final = 60.0
+_RENEWAL_MARGIN: Final = 60.0
 #: Seconds until the next try to renew a token that is still good.
-_PAUSE: Final = 10.0
+_RENEWAL_RETRY_INTERVAL: Final = 10.0
 
 
 def saved_sign_in(
@@ -30,7 +30,7 @@ def saved_sign_in(
         scope=grant.scope,
         access_token=grant.access_token,
         refresh_token=grant.refresh_token,
-        renew_at=None if lifetime is None else now + lifetime - min(_MARGIN, lifetime / 2),
+        renew_at=None if lifetime is None else now + lifetime - min(_RENEWAL_MARGIN, lifetime / 2),
         expires_at=None if lifetime is None else now + lifetime,
     )
 
@@ -63,7 +63,7 @@ class SavedTokenSource:
             except ClientError:
                 if self._kept.expires_at is None or now >= self._kept.expires_at:
                     raise
-                self._renew_at = now + _PAUSE
+                self._renew_at = now + _RENEWAL_RETRY_INTERVAL
             return self._kept.access_token
 
     def other_than(self, refused: str) -> str | None:

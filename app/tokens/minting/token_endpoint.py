@@ -21,7 +21,7 @@ from app.tokens.minting.client_authentication import ClientAuthentication
 from app.tokens.strict_json import parse_object
 
 #: Bytes of a token endpoint's largest answer; a token itself has 8 KB at most.
-_MAX_ANSWER: Final = 64 * 1024
+_MAX_ANSWER_BYTES: Final = 64 * 1024
 
 #: How every JWT looks: a provider may repeat the one that it was given.
 _JWT: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*)*")
@@ -30,7 +30,7 @@ _JWT: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*)*")
 _MAX_WORDS: Final = 200
 
 #: Answers after which the same request may succeed a moment later.
-_PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,8 +154,8 @@ class TokenEndpoint:
             answer = bytearray()
             async for chunk in response.aiter_raw():
                 answer += chunk
-                if len(answer) > _MAX_ANSWER:
-                    raise _Retry(f"its answer is larger than {_MAX_ANSWER} bytes")
+                if len(answer) > _MAX_ANSWER_BYTES:
+                    raise _Retry(f"its answer is larger than {_MAX_ANSWER_BYTES} bytes")
             return _Answer(
                 status=response.status_code,
                 retry_after=self._retry_after(response.headers.get("Retry-After")),
@@ -179,7 +179,10 @@ class TokenEndpoint:
 
     def _read(self, answer: _Answer, asked_at: float) -> TokenAnswer:
         said = answer.json()
-        if answer.status in _PASSING or answer.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if (
+            answer.status in _TRANSIENT_STATUSES
+            or answer.status >= httpx.codes.INTERNAL_SERVER_ERROR
+        ):
             raise _Retry(f"it answered {answer.status}{self._words(said)}", answer.retry_after)
         if answer.status != httpx.codes.OK:
             self._refused(answer.status, said)

@@ -39,9 +39,9 @@ GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 
 #: Seconds after which a token without a `jti` differs from the one before: its `iat` does.
-_NEXT_SECOND: Final = 1.0
+_SAME_TOKEN_DELAY: Final = 1.0
 #: How often a token that was there before is asked for once more.
-_SAME: Final = 3
+_MAX_SAME_TOKENS: Final = 3
 
 
 class TokenExchange:
@@ -94,12 +94,12 @@ class TokenExchange:
             minted = await self.exchange(subject_token, request)
             if minted.facts.token_id in found:
                 same += 1
-                if same > _SAME:
+                if same > _MAX_SAME_TOKENS:
                     raise UnfitToken(
                         "the provider answers with the same token again and again: something "
                         "between here and it caches its answers"
                     )
-                await asyncio.sleep(_NEXT_SECOND)
+                await asyncio.sleep(_SAME_TOKEN_DELAY)
             found[minted.facts.token_id] = minted
         return tuple(found.values())
 

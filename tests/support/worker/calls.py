@@ -17,9 +17,9 @@ from worker.log_shipper import LogShipper, LogSpool
 
 
 @contextmanager
-def api_at(url: str, *, key_patience: float = 30) -> Iterator[RunApi]:
+def api_at(url: str, *, key_rotation_timeout: float = 30) -> Iterator[RunApi]:
     with connections(url) as http:
-        api = RunApi(http, build_id=BUILD, token=TOKEN, key_patience=key_patience)
+        api = RunApi(http, build_id=BUILD, token=TOKEN, key_rotation_timeout=key_rotation_timeout)
         try:
             yield api
         finally:

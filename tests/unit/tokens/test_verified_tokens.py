@@ -54,7 +54,7 @@ class Issuer:
             raise KeysUnavailable(1.0)
         return KeySet(self.keys).get(kid, algorithm)
 
-    def verifier(self, *, max_kept: int = 100) -> Verifier:
+    def verifier(self, *, max_cached_tokens: int = 100) -> Verifier:
         policy = Policy(
             audience=AUDIENCE,
             mint_audience=MINT_AUDIENCE,
@@ -64,7 +64,9 @@ class Issuer:
             leeway=LEEWAY,
         )
         trusted = TrustedIssuer(issuer=ISSUER, keys=self, algorithms=frozenset({"RS256"}))
-        return Verifier([trusted], policy, clock=lambda: self.now, max_kept=max_kept)
+        return Verifier(
+            [trusted], policy, clock=lambda: self.now, max_cached_tokens=max_cached_tokens
+        )
 
 
 @pytest.fixture
@@ -230,7 +232,7 @@ async def test_bad_tokens_are_not_remembered(issuer: Issuer) -> None:
 
 
 async def test_no_more_than_so_many_are_remembered_the_last_used_ones(issuer: Issuer) -> None:
-    verifier = issuer.verifier(max_kept=2)
+    verifier = issuer.verifier(max_cached_tokens=2)
     tokens = [signed(user_claims(jti=str(number))) for number in range(3)]
     for raw in (tokens[0], tokens[1], tokens[0], tokens[2], tokens[0]):
         await verifier.user(raw)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from app.cli.display.status_bar import Footer
+from app.cli.display.status_bar import StatusBar
 from tests.support.terminal.reflowing_screen import ReflowingScreen
 from tests.support.waiting import wait_until
 
@@ -33,9 +33,9 @@ class Window(io.StringIO):
 def test_text_scrolls_by_above_the_rows_and_nothing_is_left_of_them() -> None:
     window = Window(40)
 
-    with Footer(window.console, lambda: [Text("steps"), Text("status")]) as footer:
-        footer.print("one\n")
-        footer.print("two\nthree\n")
+    with StatusBar(window.console, lambda: [Text("steps"), Text("status")]) as status_bar:
+        status_bar.print("one\n")
+        status_bar.print("two\nthree\n")
         assert window.screen.lines == ["one", "two", "three", "steps", "status"]
         assert not window.screen.cursor_shown
 
@@ -48,11 +48,11 @@ def test_a_window_that_is_pulled_to_another_width_keeps_no_old_rows(width: int) 
     window = Window(100)
     rows = ["s" * 95, "t" * 40]
 
-    with Footer(window.console, lambda: [Text(row) for row in rows]) as footer:
-        footer.print("a line of the log\n")
+    with StatusBar(window.console, lambda: [Text(row) for row in rows]) as status_bar:
+        status_bar.print("a line of the log\n")
         window.pull(width)
-        footer.print("and one more\n")
-        footer.print("")
+        status_bar.print("and one more\n")
+        status_bar.print("")
 
         log, shown = window.screen.lines[:2], window.screen.lines[2:]
 
@@ -64,8 +64,8 @@ def test_a_window_that_is_pulled_to_another_width_keeps_no_old_rows(width: int) 
 def test_the_rows_that_a_low_window_has_no_room_for_are_the_first() -> None:
     window = Window(40, height=3)
 
-    with Footer(window.console, lambda: [Text(row) for row in "abcd"]) as footer:
-        footer.print("log\n")
+    with StatusBar(window.console, lambda: [Text(row) for row in "abcd"]) as status_bar:
+        status_bar.print("log\n")
         assert window.screen.lines == ["log", "c", "d"]
 
 
@@ -73,19 +73,19 @@ def test_rows_change_by_themselves() -> None:
     window = Window(40)
     rows = ["first"]
 
-    with Footer(window.console, lambda: [Text(row) for row in rows]) as footer:
-        footer.print("log\n")
+    with StatusBar(window.console, lambda: [Text(row) for row in rows]) as status_bar:
+        status_bar.print("log\n")
         rows[:] = ["second", "third"]
         wait_until("they are shown", lambda: window.screen.lines == ["log", "second", "third"])
 
 
 def test_it_can_be_left_and_entered_again() -> None:
     window = Window(40)
-    footer = Footer(window.console, lambda: [Text("status")])
+    status_bar = StatusBar(window.console, lambda: [Text("status")])
 
-    with footer:
-        footer.print("one\n")
-    footer.print("between\n")
-    with footer:
-        footer.print("two\n")
+    with status_bar:
+        status_bar.print("one\n")
+    status_bar.print("between\n")
+    with status_bar:
+        status_bar.print("two\n")
         assert window.screen.lines == ["one", "between", "two", "status"]

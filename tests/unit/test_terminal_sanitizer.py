@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
-from app.cli.display.terminal_sanitizer import Lines, neutral
+from app.cli.display.terminal_sanitizer import SanitizedLines, sanitized
 
 SGR = re.compile(r"\x1b\[[0-9;:]*m")
 
@@ -29,12 +29,12 @@ SGR = re.compile(r"\x1b\[[0-9;:]*m")
     ],
 )
 def test_only_colours_pass(printed: str, shown: str) -> None:
-    assert neutral(printed) == shown
+    assert sanitized(printed) == shown
 
 
 @given(st.text(alphabet=st.sampled_from("\x1b[]P;?0123m\x07\\HKc\x9b\x00\r\b ab")))
 def test_nothing_that_a_terminal_obeys_is_left_of_any_text(printed: str) -> None:
-    rest = SGR.sub("", neutral(printed))
+    rest = SGR.sub("", sanitized(printed))
 
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", rest)
 
@@ -45,7 +45,7 @@ def test_nothing_that_a_terminal_obeys_is_left_of_any_text(printed: str) -> None
     st.integers(1, 7),
 )
 def test_pieces_of_any_size_make_the_same_lines(data: bytes, size: int) -> None:
-    whole, pieces = Lines(), Lines()
+    whole, pieces = SanitizedLines(), SanitizedLines()
 
     at_once = whole.feed(data) + whole.close()
     in_pieces = [
@@ -56,7 +56,7 @@ def test_pieces_of_any_size_make_the_same_lines(data: bytes, size: int) -> None:
 
 
 def test_a_progress_bar_shows_its_last_state() -> None:
-    lines = Lines()
+    lines = SanitizedLines()
 
     assert lines.feed(b" 10%\r 50%\r100%\r\nnext") == ["100%"]
     assert lines.rest == "next"
@@ -65,13 +65,13 @@ def test_a_progress_bar_shows_its_last_state() -> None:
 
 @pytest.mark.parametrize("start", [b"\x1b[1G", b"\x1b[G", b"\x1b[0G", b"\x1b[2K\r"])
 def test_the_first_column_is_reached_in_several_ways(start: bytes) -> None:
-    lines = Lines()
+    lines = SanitizedLines()
 
     assert lines.feed(b" 10%" + start + b" 50%" + start + b"100%\n") == ["100%"]
 
 
 def test_a_progress_bar_that_never_ends_is_never_cut() -> None:
-    lines = Lines()
+    lines = SanitizedLines()
     states = [b"%7d of many [==========]\r" % n for n in range(20_000)]
 
     assert [line for state in states for line in lines.feed(state)] == []
@@ -80,7 +80,7 @@ def test_a_progress_bar_that_never_ends_is_never_cut() -> None:
 
 
 def test_a_line_without_end_does_not_fill_the_memory() -> None:
-    lines = Lines()
+    lines = SanitizedLines()
 
     found = [line for _ in range(100) for line in lines.feed(b"x" * 10_000)]
 
