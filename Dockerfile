@@ -6,7 +6,7 @@ WORKDIR /src
 COPY requirements.lock ./
 RUN python -m venv /opt/baton \
  && /opt/baton/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY worker worker
 # The programs of the virtual environment run without pip.

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     ),
 }
 
+_WRONG: Final = 2
 _INTERRUPTED: Final = 130
 
 
@@ -85,6 +86,9 @@ def baton() -> None:
 
 def main() -> None:
     """The entry point: every error that has a sentence ends as that sentence."""
+    if sys.platform != "linux":  # a wheel without compiled code cannot say so to an installer
+        click.echo(f"baton: this is {sys.platform}, and Baton runs on Linux", err=True)
+        sys.exit(_WRONG)
     try:
         code = baton.main(prog_name="baton", standalone_mode=False)
         sys.stdout.flush()

@@ -35,6 +35,7 @@ from app.contract.status import Status
 
 _USER: Final = "ann"
 _NAMESPACE: Final = "https://example.com/"  #: of the custom claims, as the settings' default has it
+_CHECKOUT: Final = Path(__file__).parents[3]  #: where this runs from one
 #: Lines of the parts' output that are shown when the tour ends badly.
 _LAST_LINES: Final = 40
 #: Seconds after which a build that nobody takes is given up: a demo does not wait for a day.
@@ -122,9 +123,10 @@ class _Tour:
                 stack.api_url, build.id, token
             )
             self._verdict(checks)
+        program = "make" if (_CHECKOUT / "Makefile").exists() else "baton"
         self._console.print(
             f"\nAll of it worked, in {time.monotonic() - begun:.0f} s; everything is stopped and "
-            "removed. `make dev` starts the same to stay.",
+            f"removed. `{program} dev` starts the same to stay.",
             style="bold green",
         )
 
