@@ -80,7 +80,7 @@ def _sandbox(settings: WorkerSettings) -> Iterator[Finding]:
     try:
         sandbox = sandbox_of(settings)
     except SandboxFailed as error:
-        advice = "docs/operations.md, Sandboxes and bubblewrap inside a container"
+        advice = "docs/sandboxes.md says what they need, in containers too"
         yield Finding.wrong("sandbox", f"builds cannot run here: {error}", advice)
         return
     walls = "builds are walled off" if sandbox.name != "process" else "builds are not walled off"

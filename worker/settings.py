@@ -91,7 +91,7 @@ class WorkerSettings(FromEnvironment):
     )
 
     sandbox: Literal["bubblewrap", "process", "auto"] = Field(
-        default="auto", description="What builds run in; see docs/operations.md."
+        default="auto", description="What builds run in; see docs/sandboxes.md."
     )
     sandbox_network: bool = Field(
         default=False, description="Whether builds may use the network in the bubblewrap sandbox."

@@ -196,7 +196,7 @@ class Settings(FromEnvironment):
     rate_per_user: Rate = Field(
         default="6000/minute",
         description="Requests of one user, like `600/minute` (`second`, `hour`, `day`); `0`: no "
-        "limit. See docs/operations.md, Bounds.",
+        "limit. See docs/bounds.md.",
     )
     rate_per_address: Rate = Field(
         default="6000/minute",

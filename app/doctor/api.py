@@ -77,7 +77,7 @@ async def check_dashboard(settings: Settings) -> list[Finding]:
             Finding.untried(
                 "dashboard",
                 "nobody can sign in there: BATON_DASHBOARD_CLIENT_ID is not set",
-                "set it to a public client's id (docs/operations.md, The dashboard)",
+                "set it to a public client's id (docs/dashboard.md)",
             )
         ]
     return [Finding.ok("dashboard", f"signs in as the client {settings.dashboard_client_id}")]

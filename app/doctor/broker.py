@@ -37,6 +37,6 @@ def _advice(name: str) -> str:
         return (
             "see BATON_BROKER_URL, that its user has the rights configure, write and read on "
             f"^{wire.QUEUE.replace('.', chr(92) + '.')}$, and that no queue {wire.QUEUE} was "
-            "declared otherwise (docs/operations.md, RabbitMQ as the broker)"
+            "declared otherwise (docs/deploying.md, RabbitMQ as the broker)"
         )
     return "see that it runs, and BATON_BROKER_URL (default: the Redis of BATON_REDIS_URL)"

@@ -26,7 +26,7 @@ _LEAST: Final = (6, 2)
 #: Seconds for a round trip; every call of the API takes one to three.
 _SLOW: Final = 0.05
 _PINGS: Final = 7
-_DOC: Final = "docs/operations.md, What can be lost"
+_DOC: Final = "docs/outages.md, What can be lost"
 
 
 async def check_store(settings: Settings) -> list[Finding]:

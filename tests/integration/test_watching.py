@@ -86,6 +86,6 @@ async def test_every_alert_has_its_metric_and_says_what_to_do(told: dict[str, st
 
 
 async def test_the_documentation_has_every_metric(told: dict[str, str]) -> None:
-    table = (DOCS / "operations.md").read_text()
+    table = (DOCS / "watching.md").read_text()
     documented = set(re.findall(r"`(baton_[a-z_]+)`", table))
     assert documented == {name for name in told if name.startswith("baton_")}
