@@ -29,10 +29,8 @@ def own(tmp_path: Path) -> Iterator[Stack]:
 
 def back_up(stack: Stack, backup: Path) -> None:
     """The page's two commands."""
-    for argv in (
-        ["redis-cli", "-u", stack.redis.url, "--rdb", backup],
-        ["redis-check-rdb", backup],
-    ):
+    dump = ["redis-cli", "-u", stack.redis.url, "--rdb", str(backup)]
+    for argv in (dump, ["redis-check-rdb", str(backup)]):
         subprocess.run(argv, check=True, capture_output=True)
 
 
