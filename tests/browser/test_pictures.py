@@ -1,4 +1,4 @@
-"""The pictures in the README, of real builds; `BATON_PICTURES=docs/images` writes them there."""
+"""The pictures in the documents, of real builds; `BATON_PICTURES=docs/images` writes them there."""
 
 import os
 from pathlib import Path

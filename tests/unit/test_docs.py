@@ -18,6 +18,10 @@ def test_the_table_of_settings_is_what_the_code_reads() -> None:
     assert found[1] == table(), "put the output of `python -m tests.support.settings_table` there"
 
 
+def test_the_readme_is_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 90
+
+
 def test_every_setting_has_its_sentence() -> None:
     for settings in READERS.values():
         for name, field in settings.model_fields.items():
