@@ -1,14 +1,14 @@
 """Reading requests: bodies within their limits, and headers that have a form."""
 
 import re
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from app.api.problems import ApiError, of_validation
 from app.contract.problems import Code
-from app.tokens.strict_json import parse_object
+from app.tokens.strict_json import parse
 
 #: Either a bare key or a structured-field string (draft-ietf-httpapi-idempotency-key-header §2.1).
 _KEY: Final = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]{1,255})\1\Z')
@@ -47,26 +47,24 @@ async def read_model(request: Request, model: type[M], limit: int) -> M:
     return validated(model, await read_json(request, limit))
 
 
-async def read_json(request: Request, limit: int) -> bytes:
-    """A body that says that it is JSON; else 413 or 415."""
+async def read_json(request: Request, limit: int) -> Any:  # noqa: ANN401  any JSON
+    """The value of a body that is JSON, and says so; else 400, 413 or 415."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "send JSON: Content-Type: application/json")
-    return await read(request, limit)
-
-
-def validated(model: type[M], body: bytes) -> M:
-    """A JSON body as `model`; else 400 or 422."""
+    body = await read(request, limit)
     try:
-        found = model.model_validate_json(body)
+        return parse(body)
+    except ValueError as error:
+        raise ApiError(Code.BAD_REQUEST, f"the body is not JSON that we take: {error}") from None
+
+
+def validated(model: type[M], value: object) -> M:
+    """The value of a JSON body as `model`; else 422."""
+    try:
+        return model.model_validate(value)
     except ValidationError as error:
         raise of_validation(error) from None
-    try:
-        # Of two members with one name, the models read the last; others read the first.
-        parse_object(body)
-    except ValueError as error:
-        raise ApiError(Code.BAD_REQUEST, f"the body is not plain JSON: {error}") from None
-    return found
 
 
 def parameter(request: Request, name: str) -> str | None:

@@ -178,10 +178,8 @@ def _of_token(error: tokens.TokenError) -> ApiError:
 
 
 def of_validation(error: ValidationError) -> ApiError:
-    """400 for what is no JSON; 422 with a JSON Pointer (RFC 6901) to each wrong member."""
+    """422 with a JSON Pointer (RFC 6901) to each wrong member."""
     items = error.errors(include_url=False, include_context=False, include_input=False)
-    if items[0]["type"] == "json_invalid":
-        return ApiError(Code.BAD_REQUEST, f"the body is not JSON: {items[0]['msg']}")
     fields = [
         FieldError(
             pointer="".join(

@@ -16,12 +16,12 @@ from app.errors import BatonError
 
 #: The commands, in the order of `baton --help`: where each of them lives, and what it does.
 COMMANDS: Final = {
-    "submit": ("app.cli.commands.builds", "Submit a build."),
-    "list": ("app.cli.commands.builds", "List your builds, newest first."),
-    "show": ("app.cli.commands.builds", "Show a build: status, steps, times."),
-    "logs": ("app.cli.commands.builds", "Print a build's log, or follow it."),
-    "cancel": ("app.cli.commands.builds", "Cancel a build."),
-    "retry": ("app.cli.commands.builds", "Build the same again."),
+    "submit": ("app.cli.commands.submit", "Submit a build."),
+    "list": ("app.cli.commands.list", "List your builds, newest first."),
+    "show": ("app.cli.commands.show", "Show a build: status, steps, times."),
+    "logs": ("app.cli.commands.logs", "Print a build's log, or follow it."),
+    "cancel": ("app.cli.commands.cancel", "Cancel a build."),
+    "retry": ("app.cli.commands.retry", "Build the same again."),
     "login": ("app.cli.commands.login", "Sign in, with a browser here or elsewhere."),
     "logout": ("app.cli.commands.login", "Forget the tokens of `baton login`."),
     "token": ("app.cli.commands.token", "Sign in at the embedded issuer; prints a user token."),

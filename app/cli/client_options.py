@@ -32,6 +32,18 @@ api_option = click.option(
     help="The API.",
 )
 
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="JSON on stdout, for programs."
+)
+follow_option = click.option(
+    "--follow", "-f", "following", is_flag=True, help="Stream the log and wait for the end."
+)
+idempotency_key_option = click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="The same key and the same spec give the same build, however often they are sent.",
+)
+
 
 def with_client(command: Callable[..., R]) -> Callable[..., R]:
     """Add `--api` and `--token`, and hand the command a client that uses them."""

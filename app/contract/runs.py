@@ -19,6 +19,7 @@ problem details whose type is in `problems.Code`; anything else is noise and is 
 Messages ignore unknown fields, so that API and workers can be deployed apart.
 """
 
+import base64
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
@@ -155,10 +156,23 @@ class Handback(Message):
     status: Literal[Status.QUEUED] = Status.QUEUED
 
 
+def _base64url(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        decoded = base64.b64decode(value, altchars=b"-_", validate=True)
+    except ValueError:
+        decoded = b""
+    if base64.urlsafe_b64encode(decoded).decode() != value:
+        raise ValueError("must be base64url with padding (RFC 4648 §5)")
+    return decoded
+
+
 #: Text in JSON: base64 with the alphabet for URLs, and padding (RFC 4648 §5).
 LogTail = Annotated[
     bytes,
     Field(max_length=MAX_LOG_TAIL),
+    BeforeValidator(_base64url),
     WithJsonSchema(
         {
             "type": "string",
@@ -174,7 +188,7 @@ LogTail = Annotated[
 class Result(Message):
     """The end of a build. The same result may be sent again; another one is refused."""
 
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(ser_json_bytes="base64")
 
     status: Status = Field(json_schema_extra={"enum": [*sorted(FINAL)]})
     reason: Reason | None = None

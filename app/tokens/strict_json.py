@@ -9,7 +9,15 @@ MAX_DEPTH: Final = 16
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object that `raw` is; raises `ValueError` for anything else.
+    """Return the JSON object that `raw` is; raises `ValueError` for anything else: see `parse`."""
+    value = parse(raw)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")  # noqa: TRY004  the caller handed in bytes, rightly
+    return value
+
+
+def parse(raw: bytes) -> Any:  # noqa: ANN401  any JSON
+    """Return the JSON value that `raw` is; raises `ValueError` for what readers disagree on.
 
     UTF-8 without a BOM only (RFC 8259 §8.1, RFC 8725 §3.7); member names differ at every depth
     (RFC 7515 §4, RFC 7519 §4: the last one winning is how two readers come to disagree); numbers
@@ -20,8 +28,6 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError("not an object")  # noqa: TRY004  the caller handed in bytes, rightly
     # The count of brackets bounds the depth, so that ordinary input is not walked.
     if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise ValueError("nested too deeply")

@@ -38,7 +38,7 @@ _IMPORTED: Final = (
         "worker.__main__",
     ),
     *(
-        "app.cli.commands.builds",
+        "app.cli.commands.submit",
         "app.cli.display.follow",
         "app.cli.commands.login",
         "app.cli.commands.token",
