@@ -69,10 +69,10 @@ def test_only_json_is_read(ann: User) -> None:
     form = ann.http.post("/builds", data={"steps": "x"})
     assert (form.status_code, code(form)) == (415, "unsupported-media-type")
     headers = {"Content-Type": "application/json"}
-    for rubbish in (b"", b"{", b"\xff\xfe"):
+    for rubbish in (b"", b"{", b"\xff\xfe", b'{"steps": NaN}'):
         answer = ann.http.post("/builds", content=rubbish, headers=headers)
         assert (answer.status_code, code(answer)) == (400, "bad-request"), rubbish
-    for wrong in (b"[]", b'{"steps": NaN}', b"null", b'"x"', b"{}"):
+    for wrong in (b"[]", b"null", b'"x"', b"{}"):
         answer = ann.http.post("/builds", content=wrong, headers=headers)
         assert (answer.status_code, code(answer)) == (422, "invalid-body"), wrong
 
