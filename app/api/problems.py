@@ -213,8 +213,10 @@ def as_api_error(error: Exception) -> ApiError | None:
 class Problems:
     """Makes answers; knows where this API's metadata is, for its challenges."""
 
-    def __init__(self, *, metadata_url: str) -> None:
+    def __init__(self, *, metadata_url: str, root: str) -> None:
+        """`root` is the path of the API's URL, before all of ours; empty where it has none."""
         self._metadata_url = metadata_url
+        self._root = root
 
     def response(self, error: ApiError, request: Request) -> Response:
         status = _STATUS[error.code]
@@ -229,7 +231,7 @@ class Problems:
             status=status,
             detail=error.detail,
             # Not request.url: that is made with the client's Host, which may be anything.
-            instance=quote(request.scope["path"]),
+            instance=self._root + quote(request.scope["path"]),
             **error.more,
         )
         return Response(

@@ -76,7 +76,7 @@ def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
 
     Connections are opened, and dispatch and reaper run, while its lifespan lasts."""
     keys = own_keys(settings)
-    problems = Problems(metadata_url=_metadata_url(settings.api_url))
+    problems = Problems(metadata_url=_metadata_url(settings.api_url), root=_root(settings.api_url))
 
     @cache
     def described() -> dict[str, Any]:
@@ -143,6 +143,10 @@ def _middleware(settings: Settings) -> list[Middleware]:
             max_age=600,
         )
     ]  # fmt: skip
+
+
+def _root(api_url: str) -> str:
+    return urlsplit(api_url).path.rstrip("/")
 
 
 def _metadata_url(api_url: str) -> str:
@@ -285,7 +289,7 @@ def _state(
         exchange=tokens.exchange,
         problems=problems,
         max_body=settings.max_body,
-        root=urlsplit(settings.api_url).path.rstrip("/"),
+        root=_root(settings.api_url),
         checks={
             "store": CachedCheck("store", store.ping),
             "broker": CachedCheck("broker", queue.ping),

@@ -41,6 +41,9 @@ def test_its_links_begin_with_that_path(api: httpx.Client) -> None:
     assert answers[0].headers["location"] == f"/baton/builds/{build_id}"
     page = api.get("/builds?limit=1")
     assert page.headers["link"].startswith("</baton/builds?limit=1&cursor=bld_")
+    nowhere = api.get("/builds/bld%5F0")
+    assert nowhere.status_code == httpx.codes.NOT_FOUND
+    assert nowhere.json()["instance"] == "/baton/builds/bld_0"
 
 
 def test_its_metadata_is_where_rfc_9728_has_it(api: httpx.Client) -> None:
