@@ -17,29 +17,39 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/\*\Z", re.ASCII
 #: RFC 9110 §14.1: names of range units are case-insensitive.
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z", re.IGNORECASE | re.ASCII)
 
+#: Bytes over its limit that are read of a body all the same. Where a connection closes while its
+#: other end still sends, that end hears of a reset in place of the answer (RFC 9112 §9.6), and a
+#: proxy says 502.
+_MAX_DISCARDED: Final = 4 * 1024 * 1024
+
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """The body. 413 when it is larger than `limit` bytes, as soon as that is known."""
+    """The body. 413 when it is larger than `limit` bytes: after its end where that is near, so that
+    its sender hears it, and else at once."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+    length = int(announced) if announced.isdigit() else 0
+    if length > limit + _MAX_DISCARDED or (length > limit and "expect" in request.headers):
+        raise _too_large(limit, whole=False)
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
-        if size > limit:
-            raise _too_large(limit)
         parts.append(part)
+        if size > limit:
+            parts.clear()
+        if size > limit + _MAX_DISCARDED:
+            raise _too_large(limit, whole=False)
+    if size > limit:
+        raise _too_large(limit, whole=True)
     return b"".join(parts)
 
 
-def _too_large(limit: int) -> ApiError:
-    # The connection closes: the rest of the body is not read.
-    return ApiError(
-        Code.TOO_LARGE, f"the body is larger than {limit} bytes", headers={"Connection": "close"}
-    )
+def _too_large(limit: int, *, whole: bool) -> ApiError:
+    """`whole`: whether the body was read to its end; else the connection has to close."""
+    headers = {} if whole else {"Connection": "close"}
+    return ApiError(Code.TOO_LARGE, f"the body is larger than {limit} bytes", headers=headers)
 
 
 async def read_model(request: Request, model: type[M], limit: int) -> M:

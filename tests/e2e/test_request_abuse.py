@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import socket
 from typing import Final
 from urllib.parse import urlsplit
@@ -181,6 +182,43 @@ def test_a_body_is_never_taken_for_a_request(prey: Prey) -> None:
     heard = exchange(prey, sent)
     assert re.findall(rb"HTTP/1\.1 (\d+)", heard) == [b"400"], heard
     assert b"not JSON" in heard
+
+
+def test_who_sends_somewhat_too_much_is_read_to_the_end_and_hears_why(prey: Prey) -> None:
+    """A connection that closes before it has read all resets whoever still sends: they do not hear
+    the answer, and a proxy makes 502 of it."""
+    url = urlsplit(prey.scene.stack.api_url)
+    body = b" " * (3 * 1024 * 1024)
+    sent = submission(prey, b"Content-Length: %d" % len(body)) + body
+    with socket.create_connection((url.hostname, url.port), timeout=30) as connection:
+        connection.sendall(sent[:-1])
+        assert select.select([connection], [], [], 0.2)[0] == []
+        for more, status in (sent[-1:], b"413"), (request(first=GET), b"200"):
+            connection.sendall(more)
+            heard = b""
+            while not heard.endswith(b"}"):
+                heard += connection.recv(65536) or b"}"
+            assert re.findall(rb"HTTP/1\.1 (\d+)", heard) == [status], heard[:2000]
+    prey.check_nothing_changed()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (b"Content-Length: 100000000",),
+        (b"Content-Length: 2000000", b"Expect: 100-continue"),
+    ],
+    ids=["far too much", "after asking"],
+)
+def test_who_is_about_to_send_too_much_hears_so_before(prey: Prey, headers: list[bytes]) -> None:
+    check_refused(exchange(prey, submission(prey, *headers)), 413, "too-large")
+    prey.check_nothing_changed()
+
+
+def submission(prey: Prey, *headers: bytes) -> bytes:
+    """The head of one."""
+    token = b"Authorization: Bearer " + prey.scene.user().encode()
+    return request(token, b"Content-Type: application/json", *headers)
 
 
 def test_a_body_shorter_than_announced_does_nothing(prey: Prey) -> None:
