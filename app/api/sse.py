@@ -12,10 +12,9 @@ from app.builds.streams import Change, LogPiece, Position, StreamSignal
 _Utf8: Final = codecs.getincrementaldecoder("utf-8")
 
 MEDIA_TYPE: Final = "text/event-stream"
-HEADERS: Final = {
-    "Cache-Control": "no-store, no-transform",  # a proxy that compresses would hold events back
-    "X-Accel-Buffering": "no",
-}
+#: Of every answer that goes on while there is news: a proxy that buffers or compresses it would
+#: hold it back.
+UNBUFFERED: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 #: Milliseconds after which a client comes back to a stream that broke off; by chance, so that not
 #: all come at once to an API that has just started.

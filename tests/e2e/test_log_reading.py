@@ -80,6 +80,8 @@ def test_what_is_followed_has_no_end_yet(ann: User) -> None:
     with ann.http.stream("GET", path, headers={"Range": "bytes=-4"}) as last:
         assert last.status_code == 206
         assert last.headers["content-range"] == f"bytes {SIZE - 4}-{2**63 - 1}/*"
+        assert last.headers["cache-control"] == "no-store, no-transform"
+        assert last.headers["x-accel-buffering"] == "no"
         assert next(last.iter_bytes()) == LOG[-4:]
     with ann.http.stream("GET", path, headers={"Range": "bytes=0-3"}) as whole:
         assert whole.status_code == 200

@@ -69,7 +69,7 @@ def _stream(
     opening: bytes,
 ) -> Response:
     if request.method == "HEAD":
-        return Response(None, 200, sse.HEADERS, sse.MEDIA_TYPE)
+        return Response(None, 200, sse.UNBUFFERED, sse.MEDIA_TYPE)
     return state(request).stream_limit.response(
-        user.user_id, news, write, 200, sse.HEADERS, sse.MEDIA_TYPE, opening=opening
+        user.user_id, news, write, 200, sse.UNBUFFERED, sse.MEDIA_TYPE, opening=opening
     )

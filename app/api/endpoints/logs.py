@@ -7,6 +7,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.api import bodies
 from app.api.problems import ApiError
+from app.api.sse import UNBUFFERED
 from app.api.state import state
 from app.builds.streams import Change, LogPiece, Position, StreamSignal
 from app.contract.problems import Code
@@ -55,7 +56,7 @@ def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) 
     first = wanted[0] if wanted else 0
     if final and first > length:
         raise _not_satisfiable(length)
-    headers = {**_HEADERS, "X-Accel-Buffering": "no"}
+    headers = {**_HEADERS, **UNBUFFERED}
     if wanted:
         headers["Content-Range"] = f"bytes {first}-{_VERY_LAST}/*"
     build_id = request.path_params["build_id"]
