@@ -1,5 +1,9 @@
 # One image for every part: `baton api`, `baton worker`, `baton issuer`, `baton secrets`.
-FROM python:3.11-slim-bookworm AS install
+
+# A release names it by its digest, too: CONTRIBUTING.md, Release.
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS install
 WORKDIR /src
 # What Baton is built on, apart from Baton itself: a change of code does not install it again.
 # Each is the one that was locked, byte for byte: `make lock` chooses them.
@@ -13,8 +17,10 @@ COPY worker worker
 RUN /opt/baton/bin/pip install --no-cache-dir --no-build-isolation --no-deps . \
  && /opt/baton/bin/pip uninstall --yes --quiet pip setuptools
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON}
 # What a worker runs: git for the checkout, bubblewrap around everything, make for most builds.
+# Of no version: Debian mends theirs, and keeps no older ones.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends bubblewrap git make openssh-client \
  && apt-get clean && rm -rf /var/lib/apt/lists/*
@@ -32,3 +38,17 @@ USER 10001:10001
 WORKDIR /var/lib/baton
 ENTRYPOINT ["baton"]
 CMD ["--help"]
+
+# Last, as they change with each commit.
+ARG PYTHON
+ARG VERSION=unreleased
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Baton" \
+      org.opencontainers.image.description="An asynchronous build service: its API, its workers and an issuer for development" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.url="https://baton.example/" \
+      org.opencontainers.image.documentation="https://baton.example/docs/" \
+      org.opencontainers.image.source="https://baton.example/source" \
+      org.opencontainers.image.base.name="${PYTHON}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
