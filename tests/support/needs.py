@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -26,6 +27,19 @@ def missing(reason: str) -> NoReturn:
 def chromium() -> str:
     """A Chromium for tests: the one without windows, which is lighter, or the one with them."""
     return shutil.which("chromium-headless-shell") or needs("chromium")
+
+
+def docker_compose() -> list[str]:
+    """The command of Docker Compose, a plugin of Docker's or a program of its own: from version 2
+    on, as the one before it, in Python, reads other files."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            done = subprocess.run(
+                [*command, "version", "--short"], capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0 and not done.stdout.startswith(("0.", "1.")):
+                return command
+    missing("Docker Compose 2 or later is not installed")
 
 
 def redis_server() -> str:
