@@ -12,7 +12,8 @@ import pytest
 
 def needs(program: str) -> str:
     """The program's path; without it the test is skipped loudly at home and fails in CI."""
-    path = shutil.which(program)
+    # Servers may lie where a user's PATH does not look.
+    path = shutil.which(program, path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
     if path is None:
         missing(f"{program} is not installed")
     return path

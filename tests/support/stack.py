@@ -116,12 +116,12 @@ class Stack:
             fork=self._fork,
         )
 
-    def _api_part(self, name: str, url: str) -> Part:
+    def _api_part(self, name: str, url: str, api_url: str | None = None) -> Part:
         return self._part(
             name,
             "api",
             BATON_REDIS_URL=self.redis.url,
-            BATON_API_URL=self.api_url,
+            BATON_API_URL=api_url or self.api_url,
             BATON_PORT=url.rsplit(":", 1)[1],
         )
 
@@ -158,10 +158,11 @@ class Stack:
         self.api.start()
         self.wait_ready()
 
-    def replica(self) -> tuple[Part, str]:
-        """Start one more API process over the same store; returns it and its own URL."""
+    def replica(self, api_url: str | None = None) -> tuple[Part, str]:
+        """Start one more API process over the same store; returns it and its own URL. With
+        `api_url`, that is where clients reach it, through a proxy."""
         url = f"http://127.0.0.1:{free_port()}"
-        part = self._api_part(f"api{len(self._parts)}", url)
+        part = self._api_part(f"api{len(self._parts)}", url, api_url)
         part.start()
         self._parts.append(part)
         self.wait_ready(url)

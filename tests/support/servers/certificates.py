@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -20,7 +21,7 @@ class Certificate:
 
 
 def certificate_for(host: str, folder: Path) -> Certificate:
-    """A certificate for the host's name, by an authority that nobody knows."""
+    """A certificate for the host's name or address, by an authority that nobody knows."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca = (
         _builder("an authority", "an authority", ca_key)
@@ -29,7 +30,7 @@ def certificate_for(host: str, folder: Path) -> Certificate:
     )
     certificate = (
         _builder(host, "an authority", key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_name(host)]), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     files = Certificate(
@@ -47,6 +48,13 @@ def certificate_for(host: str, folder: Path) -> Certificate:
         )
     )
     return files
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _builder(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
