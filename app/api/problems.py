@@ -14,6 +14,7 @@ from app.builds import errors as builds
 from app.contract import dpop
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, FieldError, Problem
 from app.contract.status import Reason
+from app.minting import MintError
 
 #: Seconds that a client is asked to wait before it tries again, where nobody knows better.
 _DEFAULT_RETRY_AFTER: Final = 2
@@ -153,7 +154,7 @@ def _of_build(error: builds.BuildError) -> ApiError:
             return ApiError(_REFUSALS[type(error)], detail)
 
 
-def _of_mint(error: builds.MintFailed) -> ApiError:
+def _of_mint(error: MintError) -> ApiError:
     """Nothing was submitted, since the user's token could not be exchanged."""
     if error.reason is Reason.NO_TOKEN:
         headers = {"Retry-After": str(max(1, round(error.retry_after or _DEFAULT_RETRY_AFTER)))}
@@ -202,7 +203,7 @@ def as_api_error(error: Exception) -> ApiError | None:
             return error
         case builds.BuildError():
             return _of_build(error)
-        case builds.MintFailed():
+        case MintError():
             return _of_mint(error)
         case tokens.TokenError():
             return _of_token(error)

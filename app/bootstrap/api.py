@@ -32,10 +32,9 @@ from app.api.problems import ApiError, Problems
 from app.api.routes import OPERATIONS
 from app.api.state import AppState, state
 from app.api.stream_limit import StreamLimit
-from app.bootstrap.tokens import OwnKeys, Tokens, make_tokens, mint_with, own_keys
-from app.builds.dispatch import DRAIN_TIMEOUT, Dispatcher, DispatchRules, Mint
+from app.bootstrap.tokens import OwnKeys, Tokens, make_tokens, own_keys
+from app.builds.dispatch import DRAIN_TIMEOUT, Dispatcher, DispatchRules
 from app.builds.held_heartbeats import HeldHeartbeats
-from app.builds.log_reader import LogReader
 from app.builds.pubsub import PubSub
 from app.builds.queue import BuildQueue, CeleryQueue
 from app.builds.queue_position import QueuePositions, QueueRules
@@ -49,6 +48,7 @@ from app.config.rates import parse_rate
 from app.config.settings import Settings
 from app.contract import dpop, paths, scopes
 from app.contract.problems import Code
+from app.minting import TokenMinter
 from app.observability import tracing
 from app.observability.tracing import OFF, Tracing
 from app.tls import context_for
@@ -203,7 +203,6 @@ async def _lifespan(
         tokens = make_tokens(
             settings, http, keys, store.prefetched_tokens, on_exchange=metrics.exchanged
         )
-        mint = mint_with(tokens.minter)
         pubsub = PubSub(news)
         streams = BuildStreams(store, pubsub)
         app.state.end_streams = pubsub.stop
@@ -225,7 +224,9 @@ async def _lifespan(
             asyncio.create_task(_keep_running(run), name=name)
             for name, run in {
                 "news": pubsub.run,
-                "dispatch": _dispatcher(settings, store, queue, mint, pubsub, metrics, traces).run,
+                "dispatch": _dispatcher(
+                    settings, store, queue, tokens.minter, pubsub, metrics, traces
+                ).run,
                 "reaper": _reaper(settings, store).run,
             }.items()
         ]
@@ -271,7 +272,7 @@ def _state(
 
     stream_limit = StreamLimit(settings.user_streams)
     metrics.count_streams(lambda: stream_limit.open)
-    service = BuildService(store=store, logs=LogReader(store.logs), rules=rules)
+    service = BuildService(store=store, rules=rules)
     return AppState(
         service=service,
         streams=streams,
@@ -337,7 +338,7 @@ def _dispatcher(
     settings: Settings,
     store: BuildStore,
     queue: BuildQueue,
-    mint: Mint,
+    minter: TokenMinter,
     pubsub: PubSub,
     metrics: Metrics,
     traces: Tracing,
@@ -345,7 +346,7 @@ def _dispatcher(
     return Dispatcher(
         store=store.dispatching,
         queue=queue,
-        mint=mint,
+        minter=minter,
         timers=settings.timers,
         rules=DispatchRules(
             provider=settings.minter,

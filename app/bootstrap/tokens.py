@@ -9,20 +9,21 @@ from typing import Any, Final
 
 import httpx
 
-from app.builds.dispatch import Mint
-from app.builds.errors import MintFailed
-from app.builds.model import PrefetchedTokens, Ticket
+from app.builds.model import PrefetchedTokens
 from app.builds.service import PrefetchTokens
 from app.config.settings import Settings
 from app.contract import scopes
-from app.contract.builds import TokenFacts
 from app.contract.sealing import Seal
 from app.contract.status import Reason
 from app.errors import SettingsError
-from app.tokens.errors import KeyFileError, MintError, NoneLeft, ProviderUnavailable, TooShort
+from app.minting import (
+    MintError,
+    MintRequest,
+    TokenMinter,
+)
+from app.tokens.errors import KeyFileError
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.jwks import JwksCache
-from app.tokens.minting import MintRequest, TokenMinter
 from app.tokens.minting.client_authentication import (
     AssertionKey,
     ClientAuthentication,
@@ -224,9 +225,8 @@ def _prefetch_with(
             minted = await exchange.exchange_several(subject_token, request, settings.max_attempts)
         except MintError as error:
             log.warning("not submitted: %s", error)
-            failure = _failed(error)
-            reason = failure.reason
-            raise failure from error
+            reason = error.reason
+            raise
         finally:
             on_exchange(time.perf_counter() - begun, reason)
         last = max(each.facts.expires_at for each in minted)
@@ -235,35 +235,3 @@ def _prefetch_with(
         )
 
     return prefetch
-
-
-# ── dispatch ──────────────────────────────────────────────────────────────────────────────────
-
-
-def mint_with(minter: TokenMinter) -> Mint:
-    """What dispatch needs of a minter, in its own words."""
-
-    async def mint(*, user_id: str, build_id: str, lifetime: float) -> Ticket:
-        request = MintRequest(user_id=user_id, build_id=build_id, lifetime=lifetime)
-        try:
-            minted = await minter.mint(request)
-        except MintError as error:
-            raise _failed(error) from error
-        return Ticket(
-            token=minted.token,
-            token_id=minted.facts.token_id,
-            facts=TokenFacts.model_validate(minted.facts, from_attributes=True),
-        )
-
-    return mint
-
-
-def _failed(error: MintError) -> MintFailed:
-    match error:
-        case ProviderUnavailable():
-            return MintFailed(Reason.NO_TOKEN, str(error), error.retry_after)
-        case NoneLeft():
-            return MintFailed(Reason.TOKENS_SPENT, str(error), others_too=False, final=True)
-        case _:
-            others_too = not isinstance(error, TooShort)
-            return MintFailed(Reason.TOKEN_REFUSED, str(error), others_too=others_too)

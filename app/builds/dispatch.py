@@ -13,14 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from app.builds.errors import MintFailed, QueueUnavailable, SameToken, StoreUnavailable
-from app.builds.model import Ticket, Timers
+from app.builds.errors import QueueUnavailable, SameToken, StoreUnavailable
+from app.builds.model import Timers
 from app.builds.pubsub import WakeUp
 from app.builds.queue import BuildQueue
 from app.builds.store.dispatching import Dispatching
 from app.builds.store.results import Taken
+from app.contract.builds import TokenFacts
 from app.contract.queue import QUEUE
 from app.contract.status import Reason
+from app.minting import MintedToken, MintError, MintRequest, TokenMinter, TooShort
 from app.observability import tracing
 from app.observability.log_context import begin
 from app.observability.tracing import OFF, Kind, Span, Tracing
@@ -46,12 +48,6 @@ DRAIN_TIMEOUT: Final = 5.0
 #: Seconds between tries to record an attempt while the store is away, and how many there are.
 _RECORD_RETRY_INTERVAL: Final = 0.5
 _MAX_RECORD_ATTEMPTS: Final = 4
-
-
-class Mint(Protocol):
-    """Obtains a build token that lasts at least `lifetime` seconds. Raises `MintFailed`."""
-
-    async def __call__(self, *, user_id: str, build_id: str, lifetime: float) -> Ticket: ...
 
 
 class DispatchObserver(Protocol):
@@ -81,7 +77,7 @@ class Dispatcher:
         *,
         store: Dispatching,
         queue: BuildQueue,
-        mint: Mint,
+        minter: TokenMinter,
         timers: Callable[[float], Timers],
         rules: DispatchRules,
         work: WakeUp,
@@ -90,7 +86,7 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._queue = queue
-        self._mint = mint
+        self._minter = minter
         self._timers = timers
         self._rules = rules
         self._work = work
@@ -176,14 +172,14 @@ class Dispatcher:
     async def _send(self, taken: Taken, span: Span) -> None:
         timers = self._timers(taken.timeout)
         try:
-            ticket = await self._minted(taken, timers)
-            self._check_lifetime(ticket, timers)
-        except MintFailed as error:
+            minted = await self._minted(taken, timers)
+            self._check_lifetime(minted, timers)
+        except MintError as error:
             tracing.failed(span, error.reason)
             await self._refused(taken, error)
             return
         try:
-            wanted = await self._record(taken, ticket, timers)
+            wanted = await self._record(taken, minted, timers)
         except SameToken:
             # Each attempt has a token of its own: a lost one's must not do for the next.
             await self._store.put_back(taken, delay=_SAME_TOKEN_DELAY, reason="", message="")
@@ -191,7 +187,7 @@ class Dispatcher:
         if not wanted:
             return  # cancelled meanwhile, or this took so long that the reaper took it back
         try:
-            await self._publish(taken, ticket, timers)
+            await self._publish(taken, minted, timers)
         except QueueUnavailable as error:
             tracing.failed(span, Reason.BROKER_UNAVAILABLE)
             await self._put_back(taken, Reason.BROKER_UNAVAILABLE, str(error), self._failed(None))
@@ -199,22 +195,23 @@ class Dispatcher:
         self._failures = 0
         log.info("dispatched")
 
-    async def _minted(self, taken: Taken, timers: Timers) -> Ticket:
+    async def _minted(self, taken: Taken, timers: Timers) -> MintedToken:
         attributes = {tracing.BUILD: taken.build_id, "baton.mint.provider": self._rules.provider}
+        request = MintRequest(
+            user_id=taken.owner, build_id=taken.build_id, lifetime=timers.token_lifetime
+        )
         begun, reason = time.perf_counter(), None
         with self._traces.span("mint", attributes=attributes) as span:
             try:
-                return await self._mint(
-                    user_id=taken.owner, build_id=taken.build_id, lifetime=timers.token_lifetime
-                )
-            except MintFailed as error:
+                return await self._minter.mint(request)
+            except MintError as error:
                 reason = error.reason
                 span.set_attribute(tracing.REASON, reason)
                 raise
             finally:
                 self._observer.minted(time.perf_counter() - begun, reason)
 
-    async def _publish(self, taken: Taken, ticket: Ticket, timers: Timers) -> None:
+    async def _publish(self, taken: Taken, minted: MintedToken, timers: Timers) -> None:
         """Send the message, in a span that the worker's come below."""
         attributes = {
             tracing.BUILD: taken.build_id,
@@ -225,25 +222,26 @@ class Dispatcher:
         begun, confirmed = time.perf_counter(), True
         with self._traces.span("send", kind=Kind.PRODUCER, attributes=attributes):
             try:
-                await self._queue.send(taken.build_id, ticket.token, timers)
+                await self._queue.send(taken.build_id, minted.token, timers)
             except QueueUnavailable:
                 confirmed = False
                 raise
             finally:
                 self._observer.sent(time.perf_counter() - begun, confirmed=confirmed)
 
-    async def _record(self, taken: Taken, ticket: Ticket, timers: Timers) -> bool:
+    async def _record(self, taken: Taken, minted: MintedToken, timers: Timers) -> bool:
         """Put the attempt on record; False when it is not wanted any more.
 
         An answer of the store that is lost here would leave a build without a message for as long
         as messages may wait, so this is tried several times.
         """
+        facts = TokenFacts.model_validate(minted.facts, from_attributes=True)
         for left in reversed(range(_MAX_RECORD_ATTEMPTS)):
             try:
                 return await self._store.sent(
                     taken,
-                    token_id=ticket.token_id,
-                    facts_json=ticket.facts.model_dump_json(),
+                    token_id=minted.facts.token_id,
+                    facts_json=facts.model_dump_json(),
                     queue_ttl=timers.message_expires,
                 )
             except StoreUnavailable:
@@ -252,20 +250,18 @@ class Dispatcher:
                 await asyncio.sleep(_RECORD_RETRY_INTERVAL)
         return False
 
-    def _check_lifetime(self, ticket: Ticket, timers: Timers) -> None:
+    def _check_lifetime(self, minted: MintedToken, timers: Timers) -> None:
         """The sum once more, from this very moment: minting may have taken long."""
         needed = timers.message_expires + timers.run_limit + self._rules.leeway
-        left = ticket.facts.expires_at.timestamp() - time.time()
+        left = minted.facts.expires_at - time.time()
         if left < needed:
-            raise MintFailed(
-                Reason.TOKEN_REFUSED,
+            raise TooShort(
                 f"the token lasts {left:.0f} s more, but the build may need {needed:.0f} s: raise "
                 "the token lifetime at the provider, or lower the build's timeout, "
-                "BATON_QUEUE_TTL or BATON_REPORT_WINDOW",
-                others_too=False,
+                "BATON_QUEUE_TTL or BATON_REPORT_WINDOW"
             )
 
-    async def _refused(self, taken: Taken, error: MintFailed) -> None:
+    async def _refused(self, taken: Taken, error: MintError) -> None:
         if error.final:
             log.warning("given up: %s", error, extra={"reason": error.reason})
             await self._store.give_up(taken, reason=error.reason, message=str(error))

@@ -19,11 +19,10 @@ BuildError
     ├── LogConflict        other bytes stand at the offset
     ├── LogFull            the attempt's log limit is reached
     └── LogIncomplete      the result's log has not all arrived
-MintFailed                 no token to be had for now; raised by what mints or exchanges
 QueueUnavailable           the broker did not take the message
 """
 
-from app.contract.status import Reason, Status
+from app.contract.status import Status
 
 
 class BuildError(Exception):
@@ -131,29 +130,6 @@ class LogFull(_AtOffset):
 
 class LogIncomplete(_AtOffset):
     """The log is not what the result says; send it again from `end`."""
-
-
-class MintFailed(Exception):
-    """No token for now; the build waits. `retry_after` in seconds, where the provider named it.
-
-    `others_too`: whether other builds' tokens would most likely fail as well; `final`: whether
-    there will never be one for this build.
-    """
-
-    def __init__(
-        self,
-        reason: Reason,
-        message: str,
-        retry_after: float | None = None,
-        *,
-        others_too: bool = True,
-        final: bool = False,
-    ) -> None:
-        self.reason = reason
-        self.retry_after = retry_after
-        self.others_too = others_too
-        self.final = final
-        super().__init__(message)
 
 
 class QueueUnavailable(Exception):

@@ -73,15 +73,6 @@ class Credential:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ticket:
-    """A minted token and what goes on the record about it."""
-
-    token: str = field(repr=False)
-    token_id: str
-    facts: TokenFacts
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PrefetchedTokens:
     """What the attempts at a build will need and nobody can get later; none of it is read here."""
 

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from app.builds.errors import LogIncomplete, NotFound, SpecRefused
 from app.builds.ids import PATTERN, BuildIds
-from app.builds.log_reader import LogReader
 from app.builds.model import NO_TOKENS, Credential, PrefetchedTokens
 from app.builds.store import BuildStore
 from app.builds.store.results import Finish
@@ -22,7 +21,7 @@ from app.observability import log_context, tracing
 
 class PrefetchTokens(Protocol):
     """Obtains what the attempts at a build will need, while its user is there. Raises
-    `MintFailed`."""
+    `MintError`."""
 
     async def __call__(
         self, *, user_id: str, build_id: str, timeout: float
@@ -47,9 +46,8 @@ class BuildRules:
 class BuildService:
     """Raises the errors of `app.builds.errors`; any call may raise `StoreUnavailable`."""
 
-    def __init__(self, *, store: BuildStore, logs: LogReader, rules: BuildRules) -> None:
+    def __init__(self, *, store: BuildStore, rules: BuildRules) -> None:
         self._store = store
-        self._logs = logs
         self._rules = rules
         self._ids = BuildIds()
 
@@ -187,7 +185,7 @@ class BuildService:
 
     def read_log(self, build_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """For a build that `log_length` has shown to be the caller's."""
-        return self._logs.read(build_id, start, stop)
+        return self._store.logs.pieces(build_id, start, stop)
 
     # ── workers' calls: `Refused` when they are not, or no longer, the build's holder ─────────
 
@@ -288,7 +286,7 @@ class BuildService:
         if start is not None:
             # Only the lease's holder writes: what is verified here stands when the script runs.
             stop = result.log_length - len(tail)
-            if await self._logs.sha256(build_id, start, stop, tail) != result.log_sha256:
+            if await self._store.logs.sha256(build_id, start, stop, tail) != result.log_sha256:
                 raise LogIncomplete(start)
             end = replace(end, verified="log")
             await self._store.leases.finish(build_id, credential, lease_id=lease_id, result=end)

@@ -7,16 +7,15 @@ from typing import Final
 import httpx
 
 from app.bootstrap.tokens import Tokens, make_tokens, own_keys
-from app.builds.errors import MintFailed
 from app.builds.ids import BuildIds
 from app.builds.store import connect
 from app.builds.store.prefetched_tokens import PrefetchedTokenStore
 from app.config.settings import Settings
 from app.contract import scopes
 from app.contract.doctor import Finding
+from app.minting import MintError, MintRequest, ProviderUnavailable
 from app.tokens.claims import UserPrincipal
-from app.tokens.errors import MintError, ProviderUnavailable, TokenError
-from app.tokens.minting import MintRequest
+from app.tokens.errors import TokenError
 
 _CHECK: Final = "minting"
 _USER: Final = "user token"
@@ -137,7 +136,7 @@ async def _exchanged(settings: Settings, tokens: Tokens, user: UserPrincipal, ra
         kept = await tokens.exchange(raw)(
             user_id=user.user_id, build_id=BuildIds().new(), timeout=settings.max_build_timeout
         )
-    except MintFailed as error:
+    except MintError as error:
         return Finding.wrong(_CHECK, str(error), _DOC[settings.minter])
     return Finding.ok(
         _CHECK,

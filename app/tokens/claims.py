@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NewType, Self
 
+from app.minting import BuildPrincipal
 from app.tokens.errors import InvalidToken
 from app.tokens.strict_json import parse_object
 
@@ -104,35 +105,20 @@ class UserPrincipal:
     expires_at: int  #: seconds since 1970
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildPrincipal:
-    """One build of one user; the holder may report on it and nothing else."""
-
-    user_id: str
-    build_id: str
-    client_id: str
-    issuer: str
-    audience: str
-    scope: str
-    issued_at: int  #: seconds since 1970
-    expires_at: int
-    token_id: str
-
-    @classmethod
-    def of(cls, claims: Claims, *, user_id: str, build_id: str) -> Self:
-        """Return the principal of a token with one audience and the scope of build tokens."""
-        (audience,) = claims.audiences
-        return cls(
-            user_id=user_id,
-            build_id=build_id,
-            client_id=claims.client_id,
-            issuer=claims.issuer,
-            audience=audience,
-            scope=" ".join(sorted(claims.scopes)),
-            issued_at=claims.issued_at,
-            expires_at=claims.expires_at,
-            token_id=claims.token_id,
-        )
+def build_principal(claims: Claims, *, user_id: str, build_id: str) -> BuildPrincipal:
+    """Return the principal of a token that has one audience and the scope of build tokens."""
+    (audience,) = claims.audiences
+    return BuildPrincipal(
+        user_id=user_id,
+        build_id=build_id,
+        client_id=claims.client_id,
+        issuer=claims.issuer,
+        audience=audience,
+        scope=" ".join(sorted(claims.scopes)),
+        issued_at=claims.issued_at,
+        expires_at=claims.expires_at,
+        token_id=claims.token_id,
+    )
 
 
 def identifier(payload: Mapping[str, Any], name: str) -> str:

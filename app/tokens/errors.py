@@ -6,16 +6,10 @@ TokenError                a token that somebody presented; nothing of it is ever
 ├── WrongKind             a user token where a build token belongs, or the reverse: 403
 ├── InsufficientScope     valid, but without the right that is needed: 403
 └── KeysUnavailable       the issuer's keys cannot be had: 503
-MintError                 a token that we wanted
-├── ProviderUnavailable   no answer that counts; try again later
-├── ProviderRefused       the provider said no; somebody has to change something
-├── UnfitToken            a token came, but does not fit the job; the message says what to change
-│   └── TooShort           it does not last as long as this job may; a shorter job's would
-└── NoneLeft              the tokens obtained for this job are used up, and no more will come
 KeyFileError              a signing key's file cannot be used; stops the start
 
 Messages of a `TokenError` are fixed sentences in the characters of RFC 6750 §3: no quotes and no
-backslash. Those of a `MintError` are for the operator and hold no secret.
+backslash.
 """
 
 
@@ -49,34 +43,6 @@ class KeysUnavailable(TokenError):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__("the issuer's keys cannot be had at the moment")
-
-
-class MintError(Exception):
-    """No build token for this job."""
-
-
-class ProviderUnavailable(MintError):
-    """The provider did not answer usefully; `retry_after` in seconds, where it said so."""
-
-    def __init__(self, detail: str, retry_after: float | None = None) -> None:
-        self.retry_after = retry_after
-        super().__init__(detail)
-
-
-class ProviderRefused(MintError):
-    """The provider refused to issue a token."""
-
-
-class UnfitToken(MintError):
-    """The provider's token does not fit the job."""
-
-
-class TooShort(UnfitToken):
-    """The provider's token does not last as long as this job may take."""
-
-
-class NoneLeft(MintError):
-    """The tokens obtained for this job are used up or over, and no more will come."""
 
 
 class KeyFileError(Exception):

@@ -9,7 +9,8 @@ No token is both this and something else (RFC 8725 §3.12). A user's token is no
 client, and `Verifier.user` refuses those that are; a machine's `sub` is its client.
 """
 
-from app.tokens.claims import BuildPrincipal, Claims, identifier
+from app.minting import BuildPrincipal
+from app.tokens.claims import Claims, build_principal, identifier
 from app.tokens.errors import InsufficientScope, InvalidToken, WrongKind
 from app.tokens.verifier import Policy, Verifier
 
@@ -47,7 +48,7 @@ class ExchangedTokens:
             named = identifier(claims.extra, policy.build_id_claim)
             if named != build_id:
                 raise WrongKind("the token is another build's")
-        return BuildPrincipal.of(claims, user_id=claims.subject, build_id=build_id)
+        return build_principal(claims, user_id=claims.subject, build_id=build_id)
 
     def is_exchanged(self, claims: Claims) -> bool:
         """Whether our client obtained this token, for a user, by itself."""

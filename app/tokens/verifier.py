@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from app.minting import BuildPrincipal
 from app.tokens.claims import (
-    BuildPrincipal,
     Claims,
     UnverifiedToken,
     UserPrincipal,
     audiences,
+    build_principal,
     identifier,
     numeric_date,
     scope_list,
@@ -148,7 +149,7 @@ class Verifier:
             raise InsufficientScope(
                 policy.delegated, "a build token carries its one scope and no other"
             )
-        return BuildPrincipal.of(
+        return build_principal(
             claims,
             user_id=identifier(claims.extra, policy.user_id_claim),
             build_id=identifier(claims.extra, policy.build_id_claim),

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.tokens.errors import MintError, ProviderRefused, ProviderUnavailable, UnfitToken
+from app.minting import MintError, ProviderRefused, ProviderUnavailable, UnfitToken
 from app.tokens.minting.client_authentication import ClientSecretPost
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
 from app.tokens.minting.token_endpoint import TokenEndpoint

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,23 @@ import pytest
 
 from app.bootstrap.api import stop
 from app.builds.dispatch import Dispatcher, DispatchRules
-from app.builds.errors import MintFailed, QueueUnavailable, StoreUnavailable
+from app.builds.errors import QueueUnavailable, StoreUnavailable
 from app.builds.ids import BuildIds
-from app.builds.model import Ticket, Timers
+from app.builds.model import Timers
 from app.builds.pubsub import PubSub
 from app.builds.queue import CeleryQueue
 from app.builds.store import BuildStore, connect
 from app.config.lifetime import Timing, timers
-from app.contract.builds import TokenFacts
 from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason
+from app.minting import (
+    BuildPrincipal,
+    MintedToken,
+    MintError,
+    MintRequest,
+    ProviderUnavailable,
+    TooShort,
+)
 from tests.support.servers.redis_process import RedisProcess
 
 TIMING = Timing(queue_ttl=60, kill_grace=5, report_window=30, leeway=10)
@@ -41,29 +48,33 @@ class Provider:
     """A mint that gives tokens of a length, or fails as often as it is told to."""
 
     lasts: float = 3600
-    failures: list[MintFailed] = field(default_factory=list)
+    failures: list[MintError] = field(default_factory=list)
     repeats: int = 0  #: how many tokens are the same
     strangers: set[str] = field(default_factory=set)  #: whose builds are too long for its tokens
     open: asyncio.Event = field(default_factory=asyncio.Event)  #: cleared: it answers later
     asked: list[tuple[str, str, float]] = field(default_factory=list)
     heard: list[Reason | bool | None] = field(default_factory=list)  #: as the observer
 
-    async def __call__(self, *, user_id: str, build_id: str, lifetime: float) -> Ticket:
-        self.asked.append((user_id, build_id, lifetime))
+    async def mint(self, request: MintRequest) -> MintedToken:
+        self.asked.append((request.user_id, request.build_id, request.lifetime))
         await self.open.wait()
         if self.failures:
             raise self.failures.pop()
-        if user_id in self.strangers:
-            raise MintFailed(Reason.TOKEN_REFUSED, "it does not last", others_too=False)
-        now = datetime.now(UTC)
-        facts = TokenFacts(
-            issuer="issuer", audience="api", scope="update:builds", client_id="client",
-            user_id=user_id, build_id=build_id,
-            issued_at=now, expires_at=now + timedelta(seconds=self.lasts),
-        )  # fmt: skip
+        if request.user_id in self.strangers:
+            raise TooShort("it does not last")
+        now = int(time.time())
+        build_id = request.build_id
         token_id = build_id if self.repeats > 0 else f"{build_id} {len(self.asked)}"
+        facts = BuildPrincipal(
+            issuer="issuer", audience="api", scope="update:builds", client_id="client",
+            user_id=request.user_id, build_id=build_id,
+            issued_at=now, expires_at=now + math.floor(self.lasts), token_id=token_id,
+        )  # fmt: skip
         self.repeats -= 1
-        return Ticket(token=f"token of {build_id}", token_id=token_id, facts=facts)
+        return MintedToken(token=f"token of {build_id}", facts=facts)
+
+    async def close(self) -> None:
+        pass
 
     def minted(self, seconds: float, reason: Reason | None) -> None:
         assert seconds >= 0
@@ -134,7 +145,7 @@ async def scene(redis: RedisProcess) -> AsyncIterator[Scene]:
     dispatcher = Dispatcher(
         store=store.dispatching,
         queue=broker,
-        mint=provider,
+        minter=provider,
         timers=lambda timeout: timers(TIMING, timeout),
         rules=DispatchRules(
             provider="local", window=4, user_limit=3, hold=60, leeway=TIMING.leeway
@@ -177,7 +188,7 @@ async def test_no_more_wait_than_the_window_and_no_user_has_more_than_the_limit(
 
 
 async def test_a_provider_that_fails_is_asked_again(scene: Scene) -> None:
-    scene.provider.failures = [MintFailed(Reason.NO_TOKEN, "the provider is away")]
+    scene.provider.failures = [ProviderUnavailable("the provider is away")]
     build_id = await scene.submit()
     assert await scene.until_reason(build_id, "no_token") == "the provider is away"
     await scene.until_sent(build_id)
@@ -211,7 +222,7 @@ async def test_failures_at_the_same_time_are_one(scene: Scene) -> None:
     async with asyncio.timeout(20):
         while len(scene.provider.asked) < 3:
             await asyncio.sleep(0.02)
-    scene.provider.failures = [MintFailed(Reason.NO_TOKEN, "away") for _ in builds]
+    scene.provider.failures = [ProviderUnavailable("away") for _ in builds]
     scene.provider.open.set()
     for build_id in builds:
         await scene.until_reason(build_id, "no_token")

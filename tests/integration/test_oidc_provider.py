@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from app.minting import ProviderRefused, UnfitToken
 from app.tokens.claims import UnverifiedToken
-from app.tokens.errors import ProviderRefused, UnfitToken, WrongKind
+from app.tokens.errors import WrongKind
 from app.tokens.minting.client_authentication import (
     AssertionAlg,
     AssertionKey,

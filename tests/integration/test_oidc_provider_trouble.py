@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from app.minting import MintError, ProviderUnavailable
 from app.tokens.claims import UnverifiedToken
-from app.tokens.errors import InvalidToken, MintError, ProviderUnavailable
+from app.tokens.errors import InvalidToken
 from app.tokens.minting.client_authentication import ClientSecretPost
 from tests.support.providers.oidc_provider import CLIENT, SECRET, OidcProvider
 from tests.support.providers.relying import POST, REQUEST, relying

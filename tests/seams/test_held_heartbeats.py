@@ -10,7 +10,6 @@ import pytest
 
 from app.builds import errors
 from app.builds.held_heartbeats import HeldHeartbeats
-from app.builds.log_reader import LogReader
 from app.builds.model import Credential
 from app.builds.pubsub import PubSub
 from app.builds.service import BuildRules, BuildService
@@ -34,7 +33,7 @@ class Holding:
 
     def __init__(self, store: BuildStore, changes: PubSub) -> None:
         self.changes = changes
-        self.service = BuildService(store=store, logs=LogReader(store.logs), rules=RULES)
+        self.service = BuildService(store=store, rules=RULES)
         self.heartbeats = HeldHeartbeats(self.service, changes, lease=RULES.lease)
 
     async def heartbeat(

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from app.minting import MintRequest
 from app.tokens.claims import UnverifiedToken
 from app.tokens.errors import WrongKind
-from app.tokens.minting import MintRequest
 from app.tokens.signing_key import SigningKey
 from app.tokens.verifier import TrustedIssuer, Verifier
 from tests.support.providers.minting_bench import (

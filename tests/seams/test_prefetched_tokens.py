@@ -15,9 +15,8 @@ from app.builds.store.prefetched_tokens import PrefetchedTokenStore
 from app.builds.store.results import Taken
 from app.contract.sealing import Seal, new_key
 from app.contract.status import Reason, Status
-from app.tokens.errors import NoneLeft, UnfitToken
+from app.minting import MintedToken, MintRequest, NoneLeft, UnfitToken
 from app.tokens.exchanged import ExchangedTokens
-from app.tokens.minting import MintedToken, MintRequest
 from app.tokens.minting.prefetched import PrefetchedTokenMinter, sealed
 from app.tokens.verifier import Verifier
 from tests.seams.stored import IDS, SPEC, claim, expire, result, status_of, take

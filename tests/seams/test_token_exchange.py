@@ -6,16 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.tokens.errors import (
-    InsufficientScope,
-    InvalidToken,
-    ProviderRefused,
-    ProviderUnavailable,
-    TokenError,
-    TooShort,
-    UnfitToken,
-    WrongKind,
-)
+from app.minting import ProviderRefused, ProviderUnavailable, TooShort, UnfitToken
+from app.tokens.errors import InsufficientScope, InvalidToken, TokenError, WrongKind
 from app.tokens.minting.client_authentication import AssertionKey, ClientSecretBasic, PrivateKeyJwt
 from app.tokens.signing_key import SigningKey
 from tests.support.providers.exchange_bench import ISSUER, KEY, SUBJECT_TOKEN, Exchanger, exchanger

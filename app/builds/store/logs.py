@@ -1,6 +1,9 @@
 """Logs as they lie in Redis, to be read; `Leases.append` writes them."""
 
-from typing import Any
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
@@ -8,6 +11,11 @@ from app.builds import errors
 from app.builds.store import keys
 from app.builds.store.connection import answering
 from app.contract.status import Status
+
+#: Bytes read from the store at a time: what one reader holds in memory.
+CHUNK_BYTES: Final = 64 * 1024
+#: Bytes hashed at a time; each is handed to a thread.
+_HASH_CHUNK_BYTES: Final = 1024 * 1024
 
 
 class Logs:
@@ -32,3 +40,27 @@ class Logs:
         async with answering():
             data: Any = await self._redis.getrange(keys.log(build_id), start, stop - 1)
         return bytes(data)
+
+    async def pieces(self, build_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to `stop`, in pieces."""
+        while start < stop:
+            piece = await self.read(build_id, start, min(stop, start + CHUNK_BYTES))
+            if not piece:
+                return
+            start += len(piece)
+            yield piece
+
+    async def sha256(self, build_id: str, start: int, stop: int, more: bytes = b"") -> str:
+        """The digest of the bytes from `start` up to `stop`, and of `more` after them, in hex."""
+        digest = hashlib.sha256()
+        while start < stop:
+            piece = await self.read(build_id, start, min(stop, start + _HASH_CHUNK_BYTES))
+            if not piece:
+                break
+            if len(piece) < CHUNK_BYTES:
+                digest.update(piece)
+            else:
+                await asyncio.to_thread(digest.update, piece)
+            start += len(piece)
+        digest.update(more)
+        return digest.hexdigest()

@@ -7,7 +7,7 @@ then the token that comes back does not fit and is refused here.
 
 from typing import Literal
 
-from app.tokens.minting import MintedToken, MintRequest
+from app.minting import MintedToken, MintRequest
 from app.tokens.minting.fit import accept
 from app.tokens.minting.token_endpoint import TokenEndpoint
 from app.tokens.verifier import Verifier

@@ -7,9 +7,16 @@ counts is the token that came back. Each message says what to change, and where.
 import math
 from collections.abc import Iterator
 
-from app.tokens.claims import BuildPrincipal, Claims
-from app.tokens.errors import KeysUnavailable, ProviderUnavailable, TokenError, TooShort, UnfitToken
-from app.tokens.minting import MintedToken, MintRequest
+from app.minting import (
+    BuildPrincipal,
+    MintedToken,
+    MintRequest,
+    ProviderUnavailable,
+    TooShort,
+    UnfitToken,
+)
+from app.tokens.claims import Claims
+from app.tokens.errors import KeysUnavailable, TokenError
 from app.tokens.verifier import Policy, Verifier
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.contract.scopes import DELEGATED
+from app.minting import MintedToken, MintRequest
 from app.tokens.keys import KeySource, StaticKeys
-from app.tokens.minting import MintedToken, MintRequest
 from app.tokens.minting.fit import accept
 from app.tokens.signing_key import SigningKey as SigningKey  # noqa: PLC0414  handed on
 from app.tokens.verifier import Policy, TrustedIssuer, Verifier

@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from app.contract.sealing import Seal, Unsealable
-from app.tokens.claims import UnverifiedToken, numeric_date
-from app.tokens.errors import (
-    KeysUnavailable,
+from app.minting import (
+    MintedToken,
+    MintRequest,
     NoneLeft,
     ProviderUnavailable,
-    TokenError,
     TooShort,
     UnfitToken,
 )
+from app.tokens.claims import UnverifiedToken, numeric_date
+from app.tokens.errors import KeysUnavailable, TokenError
 from app.tokens.exchanged import ExchangedTokens
-from app.tokens.minting import MintedToken, MintRequest
 from app.tokens.minting.fit import check_fit
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NoReturn
 
 import httpx
 
-from app.tokens.errors import ProviderRefused, ProviderUnavailable, UnfitToken
+from app.minting import ProviderRefused, ProviderUnavailable, UnfitToken
 from app.tokens.minting.client_authentication import ClientAuthentication
 from app.tokens.strict_json import parse_object
 

@@ -28,10 +28,10 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final, Literal
 
+from app.minting import MintedToken, MintRequest, ProviderUnavailable, UnfitToken
 from app.tokens.claims import Claims
-from app.tokens.errors import KeysUnavailable, ProviderUnavailable, TokenError, UnfitToken
+from app.tokens.errors import KeysUnavailable, TokenError
 from app.tokens.exchanged import ExchangedTokens
-from app.tokens.minting import MintedToken, MintRequest
 from app.tokens.minting.fit import check_fit
 from app.tokens.minting.token_endpoint import TokenAnswer, TokenEndpoint
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 import httpx
 
 from app.contract.scopes import DELEGATED
+from app.minting import MintRequest, TokenMinter
 from app.tokens.jwks import JwksCache
-from app.tokens.minting import MintRequest, TokenMinter
 from app.tokens.minting.client_authentication import ClientAuthentication, ClientSecretPost
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
 from app.tokens.minting.local import LocalMinter

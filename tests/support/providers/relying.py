@@ -6,9 +6,9 @@ from typing import Any, Literal
 import httpx
 
 from app.contract.scopes import DELEGATED
+from app.minting import MintRequest
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.jwks import JwksCache
-from app.tokens.minting import MintRequest
 from app.tokens.minting.client_authentication import ClientAuthentication, ClientSecretPost
 from app.tokens.minting.client_credentials import ClientCredentialsMinter
 from app.tokens.minting.token_endpoint import TokenEndpoint

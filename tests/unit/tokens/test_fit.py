@@ -2,9 +2,7 @@
 
 import pytest
 
-from app.tokens.claims import BuildPrincipal
-from app.tokens.errors import TooShort
-from app.tokens.minting import MintRequest
+from app.minting import BuildPrincipal, MintRequest, TooShort
 from app.tokens.minting.fit import check_fit
 
 NEEDED = 3600

@@ -15,8 +15,8 @@ from app.config.lifetime import (
     timers,
 )
 from app.contract.spec import MAX_TIMEOUT, BuildSpec
+from app.minting import MintRequest
 from app.tokens.errors import InvalidToken
-from app.tokens.minting import MintRequest
 from app.tokens.minting.local import LocalMinter
 from app.tokens.signing_key import SigningKey
 from app.tokens.verifier import Policy, TrustedIssuer, Verifier
