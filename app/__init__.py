@@ -3,10 +3,10 @@
 import os
 import sys
 
-# What libraries bring along if they can, and nothing here uses: httpx its own command line (with
-# rich and pygments), redis-py the metrics of OpenTelemetry's SDK. Python does not look for a module
-# that stands here as None, and they do without.
+# Two optional imports cost start-up time, and nothing here uses them: httpx's command line (with
+# rich and pygments), and OpenTelemetry's metrics SDK in redis-py. Python raises ImportError for a
+# module whose entry is None, and both libraries do without.
 for _module in ("httpx._main", "opentelemetry.sdk.metrics"):
     sys.modules.setdefault(_module, None)  # type: ignore[arg-type]
-# Nor has pydantic to read what all other packages say of themselves, in search of plugins.
+# Without plugins, pydantic need not read the metadata of every installed package to find them.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

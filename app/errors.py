@@ -1,15 +1,18 @@
-"""The base of the errors that are told to a person as they are."""
+"""The base classes of errors whose message is shown to a person as it is."""
 
 from typing import ClassVar
 
 
 class BatonError(Exception):
-    """What went wrong, as a sentence; a command that it ends prints it, without a traceback."""
+    """An error whose message is a sentence for a person.
 
-    exit_code: ClassVar[int] = 1  #: of that command
+    The `baton` command prints that sentence without a traceback, and exits with `exit_code`.
+    """
+
+    exit_code: ClassVar[int] = 1
 
     def format_message(self) -> str:
-        """The sentence, and what else is to be printed below it."""
+        """Return the sentence, followed by the lines that are to be printed below it."""
         return str(self)
 
 

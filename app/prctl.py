@@ -1,6 +1,6 @@
-"""The few prctl(2) calls that Python does not offer; each raises `OSError` when refused.
+"""This module wraps the few prctl(2) calls that Python lacks; each raises `OSError` when refused.
 
-Imported by small programs as well, which start in an instant: hence nothing but ctypes here.
+Small programs that must start in an instant import it too, so it needs nothing but ctypes.
 """
 
 import ctypes
@@ -15,26 +15,27 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def set_parent_death_signal(number: int) -> None:
-    """Have the kernel send this process `number` when the *thread* that forked it ends.
+    """Have the kernel send this process the signal `number` when the *thread* that forked it ends.
 
-    Cleared by a change of user and by running a set-user-id program; kept by any other exec.
+    The setting is cleared by a change of user and by the exec of a set-user-id program; any other
+    exec keeps it.
     """
     _prctl(_SET_PDEATHSIG, number)
 
 
 def set_dumpable(*, dumpable: bool) -> None:
-    """Whether processes of the same user may read /proc/<pid>/{environ,mem,fd,…} and ptrace this
-    one. An exec sets it again."""
+    """Set whether processes of the same user may ptrace this one and read /proc/<pid>/environ, mem
+    and fd. An exec makes the process dumpable again."""
     _prctl(_SET_DUMPABLE, int(dumpable))
 
 
 def set_child_subreaper() -> None:
-    """Become the parent of every descendant whose own parent ends; kept by an exec."""
+    """Make this process the parent of every descendant whose parent ends; an exec keeps that."""
     _prctl(_SET_CHILD_SUBREAPER, 1)
 
 
 def set_no_new_privileges() -> None:
-    """Take all effect from set-user-id programs, for good, in this process and all that follow."""
+    """Make set-user-id programs have no effect in this process and its descendants, for good."""
     _prctl(_SET_NO_NEW_PRIVS, 1)
 
 

@@ -181,11 +181,11 @@ class RunApi:
             "POST",
             paths.HEARTBEAT,
             Directive,
-            headers={prefer.PREFER: prefer.written(wait)} if wait else {},
+            headers={prefer.PREFER: prefer.format_wait(wait)} if wait else {},
             patience=wait + _HELD_ANSWER_MARGIN if wait else _ANSWER_TIMEOUT,
             traced=False,
         )
-        return directive, prefer.seconds(headers.get(prefer.PREFERENCE_APPLIED, ""))
+        return directive, prefer.parse_wait(headers.get(prefer.PREFERENCE_APPLIED, ""))
 
     def tell(self, progress: Progress) -> Directive:
         """The steps so far, once. Raises `TransientError`."""

@@ -1,4 +1,4 @@
-"""What users see of a build."""
+"""These models are what users see of a build: the answers to their calls."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -40,7 +40,7 @@ class TokenFacts(View):
 
 
 class AttemptView(View):
-    """An attempt that ended without a result, and why."""
+    """An attempt that ended without a result, and the reason."""
 
     attempt: int
     reason: Reason
@@ -56,7 +56,7 @@ class LogView(View):
 
 
 class QueueView(View):
-    """Where a queued build stands, and why."""
+    """Where a queued build stands, and why it waits."""
 
     why: WaitReason
     message: str

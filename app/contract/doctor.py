@@ -1,4 +1,4 @@
-"""What `baton doctor` finds, on the server's side and on a worker's."""
+"""`Finding` is one line of the report of `baton doctor`, made by the API's side or by a worker."""
 
 import time
 from email.utils import parsedate_to_datetime
@@ -7,26 +7,26 @@ from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict
 
-#: Seconds by which a clock may be wrong before it is worth a word. One that is kept by NTP is right
-#: to some milliseconds; a `Date` header has whole seconds.
-MOST_SKEW: Final = 3.0
+#: Seconds by which two clocks may differ before the report says so. NTP keeps clocks right to some
+#: milliseconds; a `Date` header has whole seconds.
+MAX_SKEW: Final = 3.0
 
 
 class Mark(StrEnum):
     OK = "ok"
     WRONG = "wrong"
-    UNTRIED = "untried"  #: nothing is known to be wrong
+    UNTRIED = "untried"  #: it could not be checked; nothing is known to be wrong
 
 
 class Finding(BaseModel):
-    """One line of the report."""
+    """A line of the report says what was looked at, what is so, and what to do about it."""
 
     model_config = ConfigDict(frozen=True)
 
     check: str  #: what was looked at, in a word or two
     mark: Mark
-    sentence: str  #: what is so
-    advice: str | None = None  #: what to do about it
+    sentence: str  #: what was found
+    advice: str | None = None  #: what the operator should do
 
     @classmethod
     def ok(cls, check: str, sentence: str) -> Self:
@@ -42,9 +42,9 @@ class Finding(BaseModel):
 
 
 def clock(whose: str, ahead: float, *, leeway: float) -> Finding:
-    """What it means that a clock is so many seconds ahead of ours; `leeway` is the setting."""
+    """Judge a clock that is `ahead` seconds ahead of ours; `leeway` is BATON_LEEWAY, in seconds."""
     check = "clocks"
-    if abs(ahead) <= MOST_SKEW:
+    if abs(ahead) <= MAX_SKEW:
         return Finding.ok(check, f"{whose} clock agrees with this machine's")
     way = "ahead of" if ahead > 0 else "behind"
     return Finding.wrong(
@@ -56,10 +56,12 @@ def clock(whose: str, ahead: float, *, leeway: float) -> Finding:
 
 
 def ahead_by(date: str | None) -> float | None:
-    """By how many seconds the clock is ahead that wrote a `Date` header (RFC 9110 §6.6.1) just now;
-    None for what is none."""
+    """Return how many seconds ahead of ours the clock is that wrote a `Date` header just now.
+
+    None stands for a missing or unreadable header (RFC 9110 §6.6.1).
+    """
     try:
-        # It was cut to whole seconds; the middle of the second is the best guess.
+        # The header was cut to whole seconds; the middle of the second is the best guess.
         return parsedate_to_datetime(date or "").timestamp() + 0.5 - time.time()
     except ValueError:
         return None

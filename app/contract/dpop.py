@@ -1,6 +1,7 @@
-"""Proofs that whoever sends a token also holds the key that it is bound to (RFC 9449).
+"""A DPoP proof shows that the sender of a token holds the key that it is bound to (RFC 9449).
 
-Here the holder's side and the words that both sides use; `app.tokens.dpop` checks.
+This module has the sender's side, and the words that both sides use; `app.tokens.dpop` checks
+proofs.
 """
 
 import base64
@@ -19,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm
 
-SCHEME: Final = "DPoP"  #: of `Authorization` (RFC 9449 §7.1)
-HEADER: Final = "DPoP"  #: that the proof is in (§4.1)
+SCHEME: Final = "DPoP"  #: the scheme of `Authorization` (RFC 9449 §7.1)
+HEADER: Final = "DPoP"  #: the header that carries the proof (§4.1)
 TYPE: Final = "dpop+jwt"  #: `typ` of a proof (§4.2)
-#: The one algorithm of proofs: every pool's key is of our own making.
+#: The one algorithm of proofs: we make the key of every pool process ourselves.
 ALGORITHM: Final = "ES256"
 
 #: The members of a JWK that its thumbprint is made of (RFC 7638 §3.2).
@@ -30,7 +31,7 @@ _REQUIRED: Final = ("crv", "kty", "x", "y")
 
 
 class ProofKey:
-    """A private key on P-256; safe to use from several threads."""
+    """A `ProofKey` is a private key on P-256 that signs proofs; threads may share it."""
 
     def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
         """Raises `ValueError` for a key on another curve."""
@@ -46,19 +47,23 @@ class ProofKey:
 
     @classmethod
     def generate(cls) -> Self:
-        """A new key, in memory only."""
+        """Make a new key, in memory only."""
         return cls(ec.generate_private_key(ec.SECP256R1()))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The key in a PEM file that nobody but its owner can read. Raises `ValueError`."""
+        """Read a key from a PEM file.
+
+        Raises `ValueError` when the file cannot be read, holds no P-256 key, or is open to others
+        than its owner.
+        """
         try:
             return cls(_load(path))
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ValueError(f"{path} cannot be used as a key: {error}") from error
 
     def proof(self, method: str, url: str, token: str) -> str:
-        """A proof for one request (§4.2) with `token`; `url` has neither query nor fragment."""
+        """Return the proof for a request with `token` (§4.2); `url` has no query or fragment."""
         claims = {
             "jti": secrets.token_urlsafe(16),
             "htm": method,
@@ -67,8 +72,8 @@ class ProofKey:
             "ath": token_hash(token),
         }
         headers = {"typ": TYPE, "jwk": self._jwk}
-        made: str = jwt.encode(claims, self._private, algorithm=ALGORITHM, headers=headers)
-        return made
+        proof: str = jwt.encode(claims, self._private, algorithm=ALGORITHM, headers=headers)
+        return proof
 
 
 def _load(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -82,7 +87,7 @@ def _load(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def thumbprint(jwk: dict[str, str]) -> str:
-    """Of an EC key (RFC 7638 §3); what `cnf.jkt` of a bound token says (RFC 9449 §6.1)."""
+    """Return an EC key's thumbprint (RFC 7638 §3), `cnf.jkt` of a bound token (RFC 9449 §6.1)."""
     canonical = json.dumps(
         {name: jwk[name] for name in _REQUIRED}, sort_keys=True, separators=(",", ":")
     )
@@ -90,7 +95,7 @@ def thumbprint(jwk: dict[str, str]) -> str:
 
 
 def token_hash(token: str) -> str:
-    """`ath` (RFC 9449 §4.2)."""
+    """Return the digest of a token that a proof carries as `ath` (RFC 9449 §4.2)."""
     return _encode(hashlib.sha256(token.encode("ascii")).digest())
 
 

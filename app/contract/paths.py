@@ -1,4 +1,4 @@
-"""Every path of the API, once."""
+"""Every path of the API is spelled here, and only here."""
 
 from typing import Final
 
@@ -19,16 +19,16 @@ OPENAPI: Final = "/openapi.json"
 JWKS: Final = "/.well-known/jwks.json"
 PROTECTED_RESOURCE: Final = "/.well-known/oauth-protected-resource"
 
-#: The page that describes this API, and its files.
+#: The page that describes this API, and the files that it loads.
 DOCS: Final = "/docs"
 DOCS_FILE: Final = "/docs/{name}"
 
-#: The dashboard's: its page, how it signs in, and its files.
+#: The dashboard: its page, its sign-in settings, and the files that it loads.
 DASHBOARD: Final = "/"
 DASHBOARD_CONFIG: Final = "/dashboard-config.json"
 DASHBOARD_FILE: Final = "/ui/{version}/{name:path}"
 
 
 def of(template: str, build_id: str) -> str:
-    """The path of one build: `of(CLAIM, "bld_…")`."""
+    """Fill in the build's id: `of(CLAIM, "bld_…")` returns `/builds/bld_…/claim`."""
     return template.format(build_id=build_id)

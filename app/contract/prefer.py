@@ -1,4 +1,4 @@
-"""`Prefer: wait=N` (RFC 7240 §4.3): for how many seconds a heartbeat may be held."""
+"""`Prefer: wait=N` says for how many seconds the API may hold a heartbeat (RFC 7240 §4.3)."""
 
 import re
 from typing import Final
@@ -11,13 +11,15 @@ _WAIT: Final = re.compile(
 )
 
 
-def written(seconds: int) -> str:
-    """The value of either header."""
+def format_wait(seconds: int) -> str:
+    """Return the value of `Prefer` or `Preference-Applied`."""
     return f"wait={seconds}"
 
 
-def seconds(value: str) -> int:
-    """The seconds that a value of either header names, the first ones; 0 where it names none. What
-    cannot be read is no preference (§2)."""
+def parse_wait(value: str) -> int:
+    """Return the seconds that the value of either header names; 0 when it names none.
+
+    The first `wait` counts, and one that cannot be read is no preference (§2).
+    """
     found = _WAIT.search(value)
     return int(found[2]) if found else 0

@@ -1,7 +1,7 @@
-"""Problem details (RFC 9457): the closed set of things that the API may say went wrong.
+"""Problem details (RFC 9457) have a closed set of types: all that the API may say went wrong.
 
-A worker acts on a verdict only when the answer's `type` is one of these; the same status without
-such a type came from something in between and is retried.
+A worker gives up only when the `type` of a response is one of these. The same status without such a
+type came from something between worker and API, and the request is retried.
 """
 
 from enum import StrEnum
@@ -52,14 +52,14 @@ class Code(StrEnum):
 
 
 class FieldError(BaseModel):
-    """One thing wrong with a body: where (a JSON Pointer, RFC 6901), and what to do."""
+    """One thing that is wrong with a body: where (a JSON Pointer, RFC 6901), and what to do."""
 
     pointer: str
     detail: str
 
 
 class Problem(BaseModel):
-    """The body of every error answer."""
+    """The body of every error response."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -73,7 +73,7 @@ class Problem(BaseModel):
 
     @property
     def code(self) -> Code | None:
-        """Our code, or None when the problem is not one of ours."""
+        """The code in `type`; None when the problem is not one of Baton's."""
         prefix, word = self.type[: len(TYPE_PREFIX)], self.type[len(TYPE_PREFIX) :]
         try:
             return Code(word) if prefix == TYPE_PREFIX else None

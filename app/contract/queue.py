@@ -1,24 +1,25 @@
-"""What API and worker agree on about Celery: names, the queue, and where the token travels."""
+"""API and worker agree here on Celery: the task, the queue, and the header with the token."""
 
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 QUEUE: Final = "baton.builds"
-RUN_BUILD: Final = "baton.run_build"  #: task name; its one argument is the build's id
+RUN_BUILD: Final = "baton.run_build"  #: the name of the task; its one argument is the build's id
 
-#: Seconds for which a broker waits for the acknowledgement of a message before it gives it to
-#: somebody else: more than any attempt at a build may take, or the API does not start. A constant,
-#: because workers do not know how long builds may be, and a queue keeps the arguments it was
-#: declared with. Workers acknowledge when a build begins; this is the fence behind that.
+#: Seconds for which a broker waits for the acknowledgement of a message before it delivers the
+#: message to another worker. Settings that let an attempt take longer stop the API's start. It is a
+#: constant, because workers do not know how long builds may be, and a queue keeps the arguments
+#: that it was declared with. Workers acknowledge when a build begins; this timeout is the second
+#: line of defence.
 REDELIVERY: Final = 10 * 24 * 3600
 
-#: How the queue is declared. RabbitMQ refuses a second declaration that differs, so both sides take
-#: theirs from here; Redis has no use for it. A quorum queue is RabbitMQ's durable, replicated kind:
-#: what it has confirmed survives the loss of a node. The timeout, in milliseconds, takes the place
-#: of the broker's own (30 minutes) from RabbitMQ 3.12 on; older ones ignore it.
+#: The arguments of the queue's declaration. RabbitMQ refuses a second declaration that differs, so
+#: both sides take theirs from here; Redis ignores them. A quorum queue is RabbitMQ's durable,
+#: replicated kind: what it has confirmed survives the loss of a node. The timeout, in milliseconds,
+#: takes the place of the broker's own (30 minutes) from RabbitMQ 3.12 on; older ones ignore it.
 QUEUE_ARGUMENTS: Final = {"x-queue-type": "quorum", "x-consumer-timeout": REDELIVERY * 1000}
 
-#: The schemes of a broker's URL: it alone says what the broker is.
+#: The schemes that a broker's URL may have; the scheme says which broker it is.
 BROKERS: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps", "pyamqp")
 
 #: The message header that carries the build token. Never in args or kwargs: those are shown by
@@ -28,8 +29,10 @@ TOKEN_HEADER: Final = "baton_token"  # noqa: S105
 
 
 def broker_of(store_url: str) -> str:
-    """The URL by which Celery reaches the Redis that `store_url` names: for a socket, kombu has a
-    spelling of its own."""
+    """Return the URL by which Celery reaches the Redis at `store_url`.
+
+    The two differ for a Unix socket, which kombu spells `redis+socket:///path`.
+    """
     parts = urlsplit(store_url)
     if parts.scheme != "unix":
         return store_url

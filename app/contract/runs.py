@@ -1,7 +1,8 @@
-"""What a worker says to the API and hears back, in the order of a build's life.
+"""These messages pass between a worker and the API, in the order of a build's life.
 
 1. `POST …/claim` with a `ClaimRequest` → `Claim`. The nonce makes a claim whose answer was lost
-   repeatable; the lease id in the answer fences every later write (sent as `Baton-Lease`).
+   repeatable; the lease id in the answer is sent with every later write, as `Baton-Lease`, and
+   fences it.
 2. `PATCH …/log` with raw bytes and `Content-Range: bytes a-b/*` → 202 `Appended`; 416 with the end
    that the API has when bytes are missing in between.
 3. `POST …/heartbeat`, or `PUT …` with a `Progress` → `Directive`. A heartbeat that says `Prefer:
@@ -14,8 +15,9 @@
 5. `PUT …` with a `Result`, which brings the last bytes of the log along → 200 `Directive`; 412 with
    `LogEnd` when the log is not complete even so.
 
-Every answer renews the lease. A worker believes only answers of ours: JSON of these shapes, or
-problem details whose type is in `problems.Code`; anything else is noise and is retried.
+A claim, a log append, a heartbeat and a `Progress` renew the lease. A worker believes only JSON of
+these shapes, or problem details whose type is in `problems.Code`; any other response is noise, and
+the request is retried.
 Messages ignore unknown fields, so that API and workers can be deployed apart.
 """
 
@@ -41,13 +43,13 @@ from app.contract.status import FINAL, Reason, Status, StepStatus
 
 LEASE_HEADER: Final = "Baton-Lease"
 
-#: How often a worker speaks in the time of a lease, at least.
+#: The least number of heartbeats that a worker sends during one lease.
 HEARTBEATS: Final = 3
 
 #: Bytes of one log append; the API refuses larger bodies.
 MAX_LOG_CHUNK: Final = 256 * 1024
 
-#: Bytes of log that may come with the result.
+#: Bytes of log that a result may carry.
 MAX_LOG_TAIL: Final = 64 * 1024
 
 Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
@@ -69,7 +71,7 @@ def _utc(time: datetime) -> datetime:
 
 
 def _rfc_3339(time: object) -> object:
-    """Pydantic takes numbers, too, and text that is a number."""
+    """Refuse numbers and text that is a number; pydantic would take both for a time."""
     if isinstance(time, datetime) or (isinstance(time, str) and _DATE_TIME.match(time)):
         return time
     raise ValueError("must be text like 2026-01-01T00:00:00Z (RFC 3339)")
@@ -106,7 +108,7 @@ class Claim(Message):
 
 
 class Directive(Message):
-    """What the API wants of the worker; part of every answer."""
+    """What the API wants of the worker; every response to a worker that holds a lease has it."""
 
     cancel: bool = False
     lease_seconds: float
@@ -129,12 +131,12 @@ class StepReport(Message):
     log_offset: Offset | None = Field(default=None, description="where the step's output begins")
 
 
-#: They go on the record: no more than a spec can have.
+#: Steps go on the record, so there may be no more of them than a spec can have.
 Steps = Annotated[list[StepReport], Field(max_length=MAX_STEPS)]
 
 
 def _needs_status(schema: dict[str, Any]) -> None:
-    """On the wire, a report says what it is: only Python may leave that to the default."""
+    """Require `status` on the wire, where it tells the reports apart; Python code may omit it."""
     schema["required"] = ["status", *schema.get("required", ())]
 
 
@@ -149,7 +151,7 @@ class Progress(Message):
 
 
 class Handback(Message):
-    """The worker is shutting down: the build goes to another one at once, as a new attempt."""
+    """The worker is shutting down, and the build goes to another one at once, as a new attempt."""
 
     model_config = ConfigDict(json_schema_extra=_needs_status)
 
@@ -168,7 +170,7 @@ def _base64url(value: object) -> object:
     return decoded
 
 
-#: Text in JSON: base64 with the alphabet for URLs, and padding (RFC 4648 §5).
+#: Bytes that JSON carries as base64 with the alphabet for URLs, and padding (RFC 4648 §5).
 LogTail = Annotated[
     bytes,
     Field(max_length=MAX_LOG_TAIL),

@@ -1,4 +1,4 @@
-"""The scopes of the API. A build token's scope is exactly `DELEGATED`, nothing else."""
+"""The API has three scopes; a build token's scope is exactly `DELEGATED`."""
 
 from typing import Final
 
@@ -6,5 +6,5 @@ READ_BUILDS: Final = "read:builds"
 CREATE_BUILDS: Final = "create:builds"
 UPDATE_BUILDS: Final = "update:builds"
 
-#: What a build token may do, and so what a user must hold to have a build run.
+#: The scopes of a build token. A user must hold them, too, to have a build run.
 DELEGATED: Final = frozenset({UPDATE_BUILDS})

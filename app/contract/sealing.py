@@ -1,7 +1,8 @@
-"""Keeping a secret where others can read: in the broker, in the store.
+"""A seal keeps a secret where others can read: in the broker, in the store.
 
-Authenticated encryption by Fernet (AES-128-CBC and HMAC-SHA-256, https://github.com/fernet/spec),
-with several keys at once, so that keys can be changed while messages are on their way.
+It is authenticated encryption by Fernet (AES-128-CBC and HMAC-SHA-256,
+https://github.com/fernet/spec) with several keys at once, so that keys can be changed while
+messages are on their way.
 """
 
 import hashlib
@@ -15,21 +16,21 @@ _PARTS: Final = 2
 
 
 class Unsealable(Exception):
-    """Not sealed with any of our keys, or for another purpose."""
+    """The text was not sealed with any of our keys, or was sealed for another purpose."""
 
 
 def new_key() -> str:
-    """A fresh key: 32 random bytes in base64url."""
+    """Make a new key: 32 random bytes in base64url."""
     return Fernet.generate_key().decode()
 
 
 def fingerprint(key: str) -> str:
-    """What two sides may show each other to see whether they have the same key."""
+    """Return 8 hex digits that two sides may show each other to see whether their keys agree."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 class Seal:
-    """Seals with the first of its keys, opens with each of them."""
+    """A `Seal` encrypts with the first of its keys, and decrypts with any of them."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         """Raises `ValueError` for no key, or for one that `new_key` did not make."""
@@ -42,11 +43,11 @@ class Seal:
             raise ValueError("a key must be 32 bytes in base64url") from None
 
     def seal(self, secret: str, *, purpose: str) -> str:
-        """`secret`, for whoever has a key and names the same `purpose`: a build's id, say."""
+        """Encrypt `secret`; to open it takes a key and the same `purpose`, e.g. a build's id."""
         return self._keys.encrypt(json.dumps([purpose, secret]).encode()).decode()
 
     def open(self, sealed: str, *, purpose: str) -> str:
-        """What was sealed. Raises `Unsealable`."""
+        """Return the secret that was sealed for `purpose`. Raises `Unsealable`."""
         try:
             content = json.loads(self._keys.decrypt(sealed.encode()))
         except (InvalidToken, ValueError):

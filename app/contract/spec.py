@@ -1,7 +1,7 @@
-"""The build specification: what a user asks to be built.
+"""A spec says what a user asks to be built.
 
-Requests forbid unknown fields and name them; the same models travel to the worker as the answer to
-its claim.
+A request with unknown fields is refused, and the error names them. The worker gets the same models
+in the response to its claim.
 """
 
 import re
@@ -31,7 +31,8 @@ MAX_LABELS = 32
 DEFAULT_TIMEOUT = 3600  #: seconds
 MAX_TIMEOUT = 7 * 24 * 3600  #: seconds; the service's own limit is a setting, at most this
 
-#: Variables that say who the build is. A spec that set them would lie to its own tools.
+#: Variables that tell tools that they run in a build of Baton; a spec that set them would mislead
+#: its own tools.
 RESERVED_ENV = ("CI", "BATON")
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -41,7 +42,7 @@ _REF = re.compile(r"(?!-)(?!.*(?:\.\.|@\{|//|\.lock(?:/|\Z)))[\w./+@#-]{1,255}(?
 _SCP_LIKE = re.compile(r"(?!-)[\w.-]+@(?!-)[\w.-]+:(?!//|-)[^\s]+\Z")
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?!-)[^\s]+\Z")
 
-#: The same rules for readers of the schema.
+#: The rules above, for readers of the JSON Schema.
 _ENV_SCHEMA: Final[JsonDict] = {
     "maxProperties": MAX_ENV,
     "propertyNames": {"pattern": "^(?!CI$|BATON$|BATON_)[A-Za-z_][A-Za-z0-9_]*$"},
@@ -67,7 +68,7 @@ Name = Annotated[
 
 
 def number(value: object) -> object:
-    """Only numbers, of which 60.0 is the same as 60; pydantic would take "60" and true as well."""
+    """Refuse text and booleans, which pydantic would take for a number; 60.0 is the same as 60."""
     if isinstance(value, bool | str):
         raise ValueError("must be a whole number")  # noqa: TRY004  pydantic's way to say it
     return value
@@ -77,7 +78,7 @@ Seconds = Annotated[int, Field(gt=0, le=MAX_TIMEOUT), BeforeValidator(number)]
 
 
 class Wire(BaseModel):
-    """A frozen shape on the wire that refuses unknown fields by name."""
+    """A model of a request refuses unknown fields, and names them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -98,7 +99,7 @@ def _checked_env(env: dict[str, str]) -> dict[str, str]:
 
 
 class Source(Wire):
-    """A git repository, and what of it: a ref, a commit, or (with neither) its default branch."""
+    """A git repository, and a ref or a commit of it; with neither, its default branch is built."""
 
     git: Annotated[
         str,
@@ -124,7 +125,7 @@ class Source(Wire):
 
     @property
     def protocol(self) -> str:
-        """The URL's scheme, lower case; `ssh` for the `git@host:path` form."""
+        """The scheme of the URL, in lower case; `ssh` for the form `git@host:path`."""
         found = _URL.match(self.git)
         return found["scheme"] if found else "ssh"
 

@@ -1,4 +1,4 @@
-"""The states of a build and the reasons for an end, as everyone spells them."""
+"""Builds and steps have these states, and builds these reasons; everyone spells them so."""
 
 from enum import StrEnum
 from typing import Final
@@ -39,7 +39,7 @@ class Reason(StrEnum):
     CHECKOUT_FAILED = "checkout_failed"
     SANDBOX_FAILED = "sandbox_failed"
     WORKER_FAILED = "worker_failed"  #: the worker met an error of its own
-    WORKER_SHUTDOWN = "worker_shutdown"  #: why an attempt ended that was handed back
+    WORKER_SHUTDOWN = "worker_shutdown"  #: the worker was stopped, and handed the attempt back
     WORKER_LOST = "worker_lost"  #: its lease ran out, on the last attempt allowed
     EXPIRED_IN_QUEUE = "expired_in_queue"
 

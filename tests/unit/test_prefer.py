@@ -29,8 +29,8 @@ from app.contract import prefer
     ],
 )
 def test_the_seconds_of_a_preference(value: str, seconds: int) -> None:
-    assert prefer.seconds(value) == seconds
+    assert prefer.parse_wait(value) == seconds
 
 
 def test_what_is_written_is_read() -> None:
-    assert prefer.seconds(prefer.written(17)) == 17
+    assert prefer.parse_wait(prefer.format_wait(17)) == 17

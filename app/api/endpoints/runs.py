@@ -48,7 +48,8 @@ async def heartbeat(request: Request, credential: Credential) -> Response:
     """Held while there is no order, where the worker prefers that."""
     build_id, lease = request.path_params["build_id"], _lease(request)
     heartbeats = state(request).held_heartbeats
-    seconds = heartbeats.patience(prefer.seconds(",".join(request.headers.getlist(prefer.PREFER))))
+    wish = prefer.parse_wait(",".join(request.headers.getlist(prefer.PREFER)))
+    seconds = heartbeats.patience(wish)
     with heartbeats.listen(build_id, credential, lease) as held:
         directive = await state(request).service.renew(build_id, credential, lease)
         if not seconds:
@@ -57,7 +58,7 @@ async def heartbeat(request: Request, credential: Credential) -> Response:
             with unhurried(request):
                 directive = await held.order(seconds, lambda: _left(request)) or directive
     response = _json(directive)
-    response.headers[prefer.PREFERENCE_APPLIED] = prefer.written(seconds)
+    response.headers[prefer.PREFERENCE_APPLIED] = prefer.format_wait(seconds)
     return response
 
 

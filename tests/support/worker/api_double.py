@@ -80,7 +80,7 @@ class Double:
 
     async def heartbeat(self, preference: str | None) -> Response:
         self.prefers.append(preference)
-        seconds = prefer.seconds(preference or "") if self.holds else 0
+        seconds = prefer.parse_wait(preference or "") if self.holds else 0
         end = time.monotonic() + seconds
         self.held += 1
         while time.monotonic() < end and not (self.cancel or self.ending or self.result):
@@ -90,7 +90,7 @@ class Double:
             return problem(Code.BUILD_FINAL, 410)
         said = answer(self.directive())
         if seconds:
-            said.headers[prefer.PREFERENCE_APPLIED] = prefer.written(seconds)
+            said.headers[prefer.PREFERENCE_APPLIED] = prefer.format_wait(seconds)
         return said
 
     def well(self, request: Request, body: bytes) -> Response:
