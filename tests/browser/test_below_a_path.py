@@ -9,8 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.dashboard import PATIENCE, Dashboard
 from tests.support.servers.certificates import certificate_for
-from tests.support.servers.proxies import Nginx
-from tests.support.servers.redis_process import free_port
+from tests.support.servers.proxies import Nginx, spare_port
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.slow
@@ -19,7 +18,7 @@ HOST = "127.0.0.2"
 
 
 def test_a_user_signs_in_follows_a_build_and_signs_out(browser: Browser, tmp_path: Path) -> None:
-    url = f"https://{HOST}:{free_port()}/baton"
+    url = f"https://{HOST}:{spare_port()}/baton"
     stack = Stack(tmp_path)
     stack.issuer.env["BATON_ISSUER_REDIRECT_URIS"] = f"http://127.0.0.1/callback {url}/"
     stack.issuer.env["BATON_CORS_ORIGINS"] = f"https://{urlsplit(url).netloc}"

@@ -21,8 +21,7 @@ from tests.e2e.user import FINAL, steps
 from tests.integration.dev_process import environment
 from tests.support.event_stream import events
 from tests.support.servers.certificates import Certificate, certificate_for
-from tests.support.servers.proxies import Caddy, Nginx
-from tests.support.servers.redis_process import free_port
+from tests.support.servers.proxies import Caddy, Nginx, spare_port
 from tests.support.stack import AUDIENCE, Stack
 from tests.support.terminal.commands import run
 from tests.support.waiting import wait_until
@@ -84,7 +83,7 @@ def apis(stack: Stack) -> dict[str, tuple[str, str]]:
     """For each path an API: where it is published, and where it is."""
     found = {}
     for name, path in PATHS.items():
-        url = f"https://{HOST}:{free_port()}{path}"
+        url = f"https://{HOST}:{spare_port()}{path}"
         found[name] = (url, stack.replica(url)[1])
     return found
 

@@ -4,9 +4,12 @@ Of those, only what is a place is another one: host, ports, certificate, the API
 """
 
 import os
+import random
+import socket
 import ssl
 import subprocess
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -136,6 +139,16 @@ class Caddy(Proxy):
         path = folder / "Caddyfile"
         path.write_text(replaced(self._text, places))
         return [needs("caddy"), "run", "--adapter", "caddyfile", "--config", str(path)]
+
+
+def spare_port() -> int:
+    """A port that is still free when a proxy starts, be that later: none of those that the kernel
+    gives to connections, and to whoever asks for any."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311  no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
 def replaced(text: str, places: dict[str, str]) -> str:
