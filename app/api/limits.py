@@ -26,7 +26,7 @@ from starlette.responses import Response
 
 from app.api.problems import ApiError, quota_exceeded
 from app.builds.errors import StoreUnavailable
-from app.builds.store.connection import answering
+from app.builds.store.connection import translate_errors
 from app.contract.problems import Code
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class Quota:
             return False
         name = self._rate.key_for(self.name, share.window, key)
         try:
-            async with answering(), asyncio.timeout(_COUNT_TIMEOUT):
+            async with translate_errors(), asyncio.timeout(_COUNT_TIMEOUT):
                 drawn = await self._storage.incr(name, self.seconds, amount=self._part)
         except StoreUnavailable as error:
             self._away_until = time.monotonic() + _STORE_RETRY_INTERVAL

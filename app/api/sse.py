@@ -23,7 +23,7 @@ _RETRY_MS: Final = (500, 3000)
 _SIGNS: Final = {
     StreamSignal.QUIET: b": heartbeat\n\n",
     StreamSignal.COMPLETE: b"event: end\ndata: {}\n\n",
-    StreamSignal.GONE: b'event: end\ndata: {"reason": "deleted"}\n\n',
+    StreamSignal.DELETED: b'event: end\ndata: {"reason": "deleted"}\n\n',
     StreamSignal.EXPIRED: b"event: expired\ndata: "
     b'{"detail": "the access token has expired: open the stream again with a new one"}\n\n',
 }

@@ -231,7 +231,7 @@ def _prefetch_with(
             on_exchange(time.perf_counter() - begun, reason)
         last = max(each.facts.expires_at for each in minted)
         return PrefetchedTokens(
-            sealed=sealed(seal, build_id, minted), lasts=max(1.0, last - time.time())
+            sealed=sealed(seal, build_id, minted), ttl=max(1.0, last - time.time())
         )
 
     return prefetch

@@ -1,8 +1,9 @@
-"""The dispatcher: turns queued builds into messages, one user's turn after another's.
+"""The dispatcher turns queued builds into messages for workers, one user's turn after another's.
 
-Any number of API processes may run one; the store's script decides who takes which build. The order
-for each build: take it, mint its token, put the attempt on record, send the message. Whatever fails
-puts the build back with the reason on its record; what dies in between is found by the reaper.
+Any number of API processes may run a dispatcher: the store's script `take` hands each build to
+exactly one of them. The dispatcher takes a build, mints its token, puts the attempt on record and
+sends the message, in this order. A failure puts the build back with the reason on its record; a
+dispatcher that dies in between leaves its build to the reaper.
 """
 
 import asyncio
@@ -31,47 +32,55 @@ log = logging.getLogger(__name__)
 
 #: Builds that one process dispatches at once; minting is one round trip to the provider each.
 _MAX_CONCURRENT_DISPATCHES: Final = 8
-#: Seconds between looks at the queue when nothing is heard: other replicas' news can be lost.
+#: Seconds between polls of the queue without a wake-up: a replica's publication can be lost.
 _POLL_INTERVAL: Final = 1.0
-#: Seconds between looks at an empty or full queue, however often it is woken: after the first that
-#: found nothing, and after the last of several in a row.
+#: Seconds between two polls of an empty or full queue, however often it wakes the dispatcher: after
+#: the first poll without a build, and at most after several in a row.
 _EMPTY_QUEUE_INTERVAL: Final = (0.005, 0.02)
-#: Seconds after which a provider's `iat`, and so its token, is another.
+#: Seconds after which a provider writes another `iat`, and so issues another token.
 _SAME_TOKEN_DELAY: Final = 1.0
 #: Seconds of pause after the first and the last of several failures in a row.
 _FAILURE_DELAY: Final = (1.0, 30.0)
-#: The same for a build that fails for reasons of its own. Each try costs a token at the provider,
-#: and only an operator can change what comes of it.
+#: The same for a build that fails for reasons of its own. Each attempt costs a token at the
+#: provider, and only an operator can remove the cause.
 _BUILD_FAILURE_DELAY: Final = (1.0, 900.0)
-#: Seconds in which what was taken is seen through after the order to stop.
+#: Seconds after a cancel in which builds that were taken are still dispatched.
 DRAIN_TIMEOUT: Final = 5.0
-#: Seconds between tries to record an attempt while the store is away, and how many there are.
+#: Seconds between tries to record an attempt while the store is away, and the number of tries.
 _RECORD_RETRY_INTERVAL: Final = 0.5
 _MAX_RECORD_ATTEMPTS: Final = 4
 
 
 class DispatchObserver(Protocol):
-    """Hears of what dispatch does outside of this process; called from the event loop."""
+    """An observer counts what dispatch asks of the provider and the broker.
+
+    Called from the event loop; must not block.
+    """
 
     def minted(self, seconds: float, reason: Reason | None) -> None:
-        """A token came after so many seconds, or none for a reason."""
+        """Note that minting took `seconds`; `reason` says why it gave no token."""
         ...
 
     def sent(self, seconds: float, *, confirmed: bool) -> None:
-        """The broker confirmed a message after so many seconds, or did not."""
+        """Note that sending took `seconds`, and whether the broker confirmed the message."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DispatchRules:
+    """The limits of dispatch."""
+
     provider: str  #: the kind of minter that the tokens come from, for traces
     window: int  #: messages waiting in Celery at most
     user_limit: int  #: builds of one user, dispatched or running
-    hold: float  #: seconds to get a token and send the message
+    hold: float  #: seconds to obtain a token and send the message, before the reaper steps in
     leeway: float  #: seconds by which clocks may disagree
 
 
 class Dispatcher:
+    """A dispatcher runs up to 8 dispatches at once, and pauses after failures of provider or
+    broker."""
+
     def __init__(
         self,
         *,
@@ -96,10 +105,10 @@ class Dispatcher:
         self._pause_until = 0.0
 
     async def run(self) -> None:
-        """Dispatch until cancelled; what was taken by then is seen through, for some seconds."""
+        """Dispatch until cancelled; the builds taken by then have `DRAIN_TIMEOUT` to be sent."""
         running: set[asyncio.Task[None]] = set()
         try:
-            await self._run(running)
+            await self._dispatch_loop(running)
         finally:
             if running:
                 _, late = await asyncio.wait(running, timeout=DRAIN_TIMEOUT)
@@ -107,15 +116,15 @@ class Dispatcher:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, running: set[asyncio.Task[None]]) -> None:
+    async def _dispatch_loop(self, running: set[asyncio.Task[None]]) -> None:
         slots = asyncio.Semaphore(_MAX_CONCURRENT_DISPATCHES)
 
         def done(task: asyncio.Task[None]) -> None:
             running.discard(task)
             slots.release()
 
-        least, most = _EMPTY_QUEUE_INTERVAL
-        breath = least
+        shortest, longest = _EMPTY_QUEUE_INTERVAL
+        interval = shortest
         while True:
             await slots.acquire()
             await self._pause()
@@ -123,17 +132,17 @@ class Dispatcher:
             if taken is None:
                 slots.release()
             else:
-                breath = least
+                interval = shortest
                 task = asyncio.create_task(self._dispatch(taken))
                 running.add(task)
                 task.add_done_callback(done)
             if taken is None or not taken.more:
-                await asyncio.sleep(breath)
-                breath = min(most, 2 * breath)
+                await asyncio.sleep(interval)
+                interval = min(longest, 2 * interval)
                 await self._work.wait(_POLL_INTERVAL)
 
     async def _pause(self) -> None:
-        """After failures of the provider or the broker: not every build has to find out anew."""
+        """Wait while provider or broker are failing: not every build has to find that out anew."""
         left = self._pause_until - time.monotonic()
         if left > 0:
             await asyncio.sleep(left)
@@ -149,7 +158,8 @@ class Dispatcher:
             return None
 
     async def _dispatch(self, taken: Taken) -> None:
-        """One attempt, in a task of its own: part of the trace that the build was submitted in."""
+        """Dispatch one attempt, in a task of its own, as part of the trace of the build's
+        submission."""
         attempt = taken.attempt + 1
         begin(build_id=taken.build_id, attempt=attempt)
         with self._traces.span(
@@ -163,39 +173,42 @@ class Dispatcher:
                 log.warning("dispatch cut off: %s", error)
                 tracing.failed(span, type(error).__name__)
             except Exception as error:
-                # Error boundary: one build's surprise must not end the dispatch of all. The reaper
-                # has it.
+                # Error boundary: an unforeseen failure of one build must not end the dispatch of
+                # all others. The reaper requeues this one.
                 log.exception("dispatch failed")
                 tracing.record(error)
-                self._failed(None)
+                self._note_failure(None)
 
     async def _send(self, taken: Taken, span: Span) -> None:
         timers = self._timers(taken.timeout)
         try:
-            minted = await self._minted(taken, timers)
+            minted = await self._mint_token(taken, timers)
             self._check_lifetime(minted, timers)
         except MintError as error:
             tracing.failed(span, error.reason)
-            await self._refused(taken, error)
+            await self._handle_mint_error(taken, error)
             return
         try:
-            wanted = await self._record(taken, minted, timers)
+            recorded = await self._record(taken, minted, timers)
         except SameToken:
-            # Each attempt has a token of its own: a lost one's must not do for the next.
+            # Each attempt has a token of its own: that of a lost attempt must not be accepted for
+            # the next.
             await self._store.put_back(taken, delay=_SAME_TOKEN_DELAY, reason="", message="")
             return
-        if not wanted:
-            return  # cancelled meanwhile, or this took so long that the reaper took it back
+        if not recorded:
+            return  # cancelled meanwhile, or requeued by the reaper because minting took too long
         try:
             await self._publish(taken, minted, timers)
         except QueueUnavailable as error:
             tracing.failed(span, Reason.BROKER_UNAVAILABLE)
-            await self._put_back(taken, Reason.BROKER_UNAVAILABLE, str(error), self._failed(None))
+            await self._put_back(
+                taken, Reason.BROKER_UNAVAILABLE, str(error), self._note_failure(None)
+            )
             return
         self._failures = 0
         log.info("dispatched")
 
-    async def _minted(self, taken: Taken, timers: Timers) -> MintedToken:
+    async def _mint_token(self, taken: Taken, timers: Timers) -> MintedToken:
         attributes = {tracing.BUILD: taken.build_id, "baton.mint.provider": self._rules.provider}
         request = MintRequest(
             user_id=taken.owner, build_id=taken.build_id, lifetime=timers.token_lifetime
@@ -212,7 +225,7 @@ class Dispatcher:
                 self._observer.minted(time.perf_counter() - begun, reason)
 
     async def _publish(self, taken: Taken, minted: MintedToken, timers: Timers) -> None:
-        """Send the message, in a span that the worker's come below."""
+        """Send the message, in a span that is the parent of the worker's."""
         attributes = {
             tracing.BUILD: taken.build_id,
             "messaging.system": "celery",
@@ -230,10 +243,10 @@ class Dispatcher:
                 self._observer.sent(time.perf_counter() - begun, confirmed=confirmed)
 
     async def _record(self, taken: Taken, minted: MintedToken, timers: Timers) -> bool:
-        """Put the attempt on record; False when it is not wanted any more.
+        """Put the attempt on record; False when the build was cancelled or requeued meanwhile.
 
-        An answer of the store that is lost here would leave a build without a message for as long
-        as messages may wait, so this is tried several times.
+        If the store's response is lost, the attempt may be on record without a message, and the
+        build would wait until the deadline of the claim; so this is tried several times.
         """
         facts = TokenFacts.model_validate(minted.facts, from_attributes=True)
         for left in reversed(range(_MAX_RECORD_ATTEMPTS)):
@@ -251,7 +264,10 @@ class Dispatcher:
         return False
 
     def _check_lifetime(self, minted: MintedToken, timers: Timers) -> None:
-        """The sum once more, from this very moment: minting may have taken long."""
+        """Check the token's lifetime again, from this moment on: minting may have taken long.
+
+        Raises `MintError`.
+        """
         needed = timers.message_expires + timers.run_limit + self._rules.leeway
         left = minted.facts.expires_at - time.time()
         if left < needed:
@@ -261,13 +277,13 @@ class Dispatcher:
                 "BATON_QUEUE_TTL or BATON_REPORT_WINDOW"
             )
 
-    async def _refused(self, taken: Taken, error: MintError) -> None:
+    async def _handle_mint_error(self, taken: Taken, error: MintError) -> None:
         if error.final:
             log.warning("given up: %s", error, extra={"reason": error.reason})
             await self._store.give_up(taken, reason=error.reason, message=str(error))
             return
         if error.others_too:
-            delay = self._failed(error.retry_after)
+            delay = self._note_failure(error.retry_after)
         else:
             delay = _delay(_BUILD_FAILURE_DELAY, taken.failures)
         await self._put_back(taken, error.reason, str(error), delay)
@@ -281,10 +297,10 @@ class Dispatcher:
         )
         await self._store.put_back(taken, delay=delay, reason=reason, message=message)
 
-    def _failed(self, retry_after: float | None) -> float:
-        """Note a failure; returns the seconds until the next try.
+    def _note_failure(self, retry_after: float | None) -> float:
+        """Note a failure of provider or broker; return the seconds until the next try.
 
-        Builds that were under way when the first failed find the same: that is one failure.
+        Dispatches that were under way at the first failure fail alike: these count as one failure.
         """
         now = time.monotonic()
         if now >= self._pause_until:
@@ -296,7 +312,7 @@ class Dispatcher:
 
 
 def _delay(bounds: tuple[float, float], failures: int) -> float:
-    """Seconds to wait after so many failures before this one."""
+    """Return the jittered backoff in seconds after `failures` earlier failures in a row."""
     least, most = bounds
     exact = min(most, least * 2.0 ** min(max(failures, 0), 30))
     return exact * random.uniform(0.8, 1.2)  # noqa: S311  jitter

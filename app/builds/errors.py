@@ -1,12 +1,12 @@
-"""What can be wrong with a call about a build.
+"""The errors of calls about builds, and of the broker.
 
 BuildError
-├── NotFound               no such build, or somebody else's
+├── NotFound               no such build, or another user's
 ├── SpecRefused            the spec asks for more than the settings allow
 ├── KeyReused              the Idempotency-Key came with another body before
-├── QueueFull              its user has as many builds queued as one may
-├── NotCancellable         it has ended already
-├── SameToken              the token is the one of the attempt before
+├── QueueFull              the user has as many builds queued as the limit allows
+├── NotCancellable         the build has ended already
+├── SameToken              the token is that of the attempt before
 ├── StoreUnavailable       Redis did not answer; nothing is known to have changed
 └── Refused                a worker's call, refused for good: nothing changed
     ├── WrongBuild         the token names another owner
@@ -18,15 +18,17 @@ BuildError
     ├── LogGap             bytes are missing before the offset
     ├── LogConflict        other bytes stand at the offset
     ├── LogFull            the attempt's log limit is reached
-    └── LogIncomplete      the result's log has not all arrived
-QueueUnavailable           the broker did not take the message
+    └── LogIncomplete      the log that the result describes has not arrived whole
+QueueUnavailable           the broker did not confirm the message
+
+Where an error has no message of its own, clients read its class's docstring (`app.api.problems`).
 """
 
 from app.contract.status import Status
 
 
 class BuildError(Exception):
-    """Something is wrong with a call about a build."""
+    """A call about a build is wrong, or cannot be carried out."""
 
 
 class NotFound(BuildError):
@@ -34,7 +36,7 @@ class NotFound(BuildError):
 
 
 class SpecRefused(BuildError):
-    """The spec asks for what the settings do not allow; `pointer` says where (RFC 6901)."""
+    """The spec asks for what the settings do not allow; `pointer` names the member (RFC 6901)."""
 
     def __init__(self, pointer: str, detail: str) -> None:
         self.pointer = pointer
@@ -46,9 +48,9 @@ class KeyReused(BuildError):
 
 
 class QueueFull(BuildError):
-    """Its user has `limit` builds queued, and that is as many as one may have."""
+    """The user has `limit` builds queued, which is the most that one user may have."""
 
-    retry_after = 30.0  #: seconds; room comes with the next of them that begins
+    retry_after = 30.0  #: seconds; the next build that begins makes room
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -68,7 +70,7 @@ class NotCancellable(BuildError):
 
 
 class SameToken(BuildError):
-    """The provider gave the token of the attempt before again: the same second, and no `jti`."""
+    """The provider issued the token of the attempt before again: the same second, and no `jti`."""
 
 
 class StoreUnavailable(BuildError):
@@ -78,7 +80,7 @@ class StoreUnavailable(BuildError):
 
 
 class Refused(BuildError):
-    """A worker's call, refused for good."""
+    """A worker's call is refused for good: retrying it is no use."""
 
 
 class WrongBuild(Refused):
@@ -133,4 +135,4 @@ class LogIncomplete(_AtOffset):
 
 
 class QueueUnavailable(Exception):
-    """The broker did not take the message in time; whether it has it is not known."""
+    """The broker did not confirm the message in time; it may have been queued all the same."""

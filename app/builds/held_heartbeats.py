@@ -1,4 +1,4 @@
-"""Held heartbeats: each is answered when there is something to say."""
+"""Held heartbeats are requests of workers, answered as soon as there is an order for them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,28 +11,36 @@ from app.builds.pubsub import PubSub, WakeUp, record
 from app.builds.service import BuildService
 from app.contract.runs import HEARTBEATS, Directive
 
-#: Seconds for which a heartbeat is held at most: well below the minute after which proxies give up.
+#: Seconds for which a heartbeat is held at most: well below the minute in which proxies time out.
 _MAX_HOLD: Final = 20
 
 
 class HeldHeartbeats:
-    """What this process' held heartbeats listen to; each costs one WakeUp, none in the store."""
+    """`HeldHeartbeats` makes the heartbeats that this process holds.
+
+    Each costs a subscription in this process, and nothing in the store.
+    """
 
     def __init__(self, service: BuildService, pubsub: PubSub, *, lease: float) -> None:
         self._service = service
         self._pubsub = pubsub
-        self._longest = min(_MAX_HOLD, int(lease / HEARTBEATS))
+        self._max_hold = min(_MAX_HOLD, int(lease / HEARTBEATS))
 
-    def patience(self, wanted: int) -> int:
-        """For how many of the seconds that a worker would wait its heartbeat is held: the next one
-        must be in time to keep the lease."""
-        return min(wanted, self._longest)
+    def hold_time(self, requested: int) -> int:
+        """Return for how many of the `requested` seconds a heartbeat is held.
+
+        The next heartbeat must arrive before the lease ends.
+        """
+        return min(requested, self._max_hold)
 
     @contextmanager
     def listen(
         self, build_id: str, credential: Credential, lease_id: str
     ) -> Iterator["HeldHeartbeat"]:
-        """Hear what comes from now on; what there is already is the caller's to ask for."""
+        """Subscribe to a build's record until the context ends.
+
+        Only changes from now on wake the heartbeat: the caller reads first what there is already.
+        """
         with self._pubsub.subscribe(record(build_id, credential.user_id)) as wake_up:
             yield HeldHeartbeat(
                 self._service, self._pubsub, wake_up, build_id, credential, lease_id
@@ -41,6 +49,8 @@ class HeldHeartbeats:
 
 @dataclass(frozen=True, slots=True)
 class HeldHeartbeat:
+    """A heartbeat that is held waits for an order to its worker."""
+
     service: BuildService
     pubsub: PubSub
     wake_up: WakeUp
@@ -48,18 +58,21 @@ class HeldHeartbeat:
     credential: Credential
     lease_id: str
 
-    async def order(self, seconds: float, gone: Callable[[], Awaitable[None]]) -> Directive | None:
-        """The next order; None after `seconds`, when this process is told to end, or as soon as
-        `gone` returns, which is when nobody is there to hear it.
+    async def order(
+        self, seconds: float, disconnected: Callable[[], Awaitable[None]]
+    ) -> Directive | None:
+        """Return the next order, or None after `seconds`.
 
-        Raises the refusals of `BuildService.renew` as soon as they are true.
+        None comes early when this process shuts down, or when `disconnected` returns, which it does
+        once the worker has closed its connection. Raises the refusals of `BuildService.renew` as
+        soon as they apply.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        leaving = asyncio.create_task(self._wake_when(gone))
+        disconnect_watch = asyncio.create_task(self._wake_when(disconnected))
         try:
             while not self.pubsub.stopping and await self.wake_up.wait(end - loop.time()):
-                if self.pubsub.stopping or leaving.done():
+                if self.pubsub.stopping or disconnect_watch.done():
                     return None
                 directive = await self.service.directive(
                     self.build_id, self.credential, self.lease_id
@@ -67,9 +80,9 @@ class HeldHeartbeat:
                 if directive.cancel:
                     return directive
         finally:
-            leaving.cancel()
+            disconnect_watch.cancel()
         return None
 
-    async def _wake_when(self, gone: Callable[[], Awaitable[None]]) -> None:
-        await gone()
+    async def _wake_when(self, disconnected: Callable[[], Awaitable[None]]) -> None:
+        await disconnected()
         self.wake_up.set()

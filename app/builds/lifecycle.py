@@ -1,10 +1,11 @@
-"""Which state may follow which: the one table. The store's scripts are given what it allows."""
+"""The lifecycle is the one table of which status may follow which; the store's scripts obey it."""
 
 from typing import Final
 
 from app.contract.status import FINAL, Status
 
-#: A state's possible successors. `running → queued` is a lost worker's build going round again.
+#: The possible successors of each status. `running → queued` begins the next attempt at a build
+#: whose worker was lost, or handed the build back.
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.ERRORED}),
     Status.RUNNING: FINAL | {Status.QUEUED},
@@ -17,7 +18,7 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
 
 
 def encoded() -> str:
-    """The table for the scripts: `from>to` words between spaces."""
+    """Return the table for the Lua scripts: words `from>to`, separated by spaces."""
     return " ".join(
         f"{before}>{after}"
         for before, successors in TRANSITIONS.items()

@@ -1,4 +1,4 @@
-"""What a build is, on this side of the store."""
+"""The model of a build, its worker's credential and its token, as the services pass them around."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,12 +25,15 @@ class Build:
     """A build as it is on record."""
 
     view: BuildView
-    version: int  #: of the record: each change of any of its owner's builds has a larger one
-    log_start: int
+    version: int  #: of the record; rises with every change of any of its owner's builds
+    log_start: int  #: offset in bytes at which the log of the current attempt begins
 
     @classmethod
     def from_record(cls, record: Mapping[str, str], log_length: int) -> Self:
-        """Read a record (the hash's fields as text) and the length of its log."""
+        """Parse a record: the fields of its hash as text, and the length of its log in bytes.
+
+        Raises `ValueError` for a record that this version cannot read.
+        """
         created = _time(record["created"])
         if created is None:
             raise ValueError("a record without its creation time")
@@ -66,7 +69,7 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credential:
-    """What the API verified of a worker's token: whose build, and which minted token it is."""
+    """A credential is what the API verified of a worker's token: its user, and which token."""
 
     user_id: str
     token_id: str
@@ -74,17 +77,20 @@ class Credential:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrefetchedTokens:
-    """What the attempts at a build will need and nobody can get later; none of it is read here."""
+    """Sealed tokens of a build's attempts, obtained while its user was signed in.
+
+    The store keeps them as they are; only the minter can open them.
+    """
 
     sealed: tuple[str, ...] = field(repr=False)  #: one for each attempt
-    lasts: float  #: seconds for which they are of any use
+    ttl: float  #: seconds after which the last of them expires
 
 
-NO_TOKENS: Final = PrefetchedTokens(sealed=(), lasts=0.0)
+NO_TOKENS: Final = PrefetchedTokens(sealed=(), ttl=0.0)
 
 
 class Timers(Protocol):
-    """The timers of one attempt, in seconds; `app.config.lifetime` has the sum."""
+    """The timers of one attempt, in seconds; `app.config.lifetime` derives them."""
 
     @property
     def message_expires(self) -> float: ...

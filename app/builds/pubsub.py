@@ -1,7 +1,7 @@
-"""News of builds: one subscription per process, however many wait.
+"""Publications of the store wake the tasks that wait for a change: one subscription per process.
 
-News are hints: after a lost connection some are missing, so whoever waits looks again by himself
-after `WakeUp.wait`'s timeout.
+A publication is a hint: those sent while the connection is down are lost. So every waiter also
+polls by itself after `WakeUp.wait`'s timeout.
 """
 
 import asyncio
@@ -20,19 +20,20 @@ log = logging.getLogger(__name__)
 
 #: Seconds between attempts to subscribe again.
 _RESUBSCRIBE_INTERVAL: Final = 0.5
-#: Seconds without news after which Redis is asked whether it is still there.
+#: Seconds without a publication after which the connection is checked with PING.
 _PING_INTERVAL: Final = 30.0
 
 _WORK: Final = keys.WORK.encode()
 
 
 def record(build_id: str, owner: str) -> str:
-    """The topic of one build's record alone: nobody is woken when only the log grows."""
+    """Return the topic of one build's record alone, which the growth of its log does not wake."""
     return f"{build_id} {owner}"
 
 
 class WakeUp:
-    """Says that something changed since it was last waited for."""
+    """A `WakeUp` remembers that something changed since its owner last waited. One task waits on
+    it."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -41,7 +42,7 @@ class WakeUp:
         self._event.set()
 
     async def wait(self, timeout: float) -> bool:
-        """True when it rang within `timeout` seconds."""
+        """Return True when `set` is or was called within `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):  # Python 3.11's `wait_for` can swallow a cancel
                 await self._event.wait()
@@ -52,7 +53,11 @@ class WakeUp:
 
 
 class PubSub:
-    """Wakes those who follow builds, and sets `work` when dispatch may have something."""
+    """`PubSub` wakes the subscribers of builds, and sets `work` when there may be builds to
+    dispatch.
+
+    One task calls `run`; all methods belong to its event loop.
+    """
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
@@ -61,14 +66,14 @@ class PubSub:
         self.stopping = False
 
     def stop(self) -> None:
-        """This process is about to end: whoever waits for news of a build shall go."""
+        """Wake all subscribers, and let them see `stopping`: this process is about to end."""
         self.stopping = True
         self._wake_all()
 
     @contextmanager
     def subscribe(self, topic: str) -> Iterator[WakeUp]:
-        """Wake for one build, for all builds of one owner, or for a `record`, until the context
-        ends."""
+        """Subscribe, until the context ends, to one build, to all builds of an owner, or to a
+        `record`."""
         wake_up = WakeUp()
         self._wake_ups[topic].add(wake_up)
         try:
@@ -79,7 +84,8 @@ class PubSub:
                 del self._wake_ups[topic]
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled; a lost connection is opened again, and then wakes every
+        subscriber."""
         while True:
             try:
                 await self._listen()
@@ -89,28 +95,30 @@ class PubSub:
             await asyncio.sleep(_RESUBSCRIBE_INTERVAL)
 
     async def _listen(self) -> None:
-        """On a connection of its own, and without redis-py's `PubSub`, which costs twice as much
-        for each message as all that is done here."""
+        """Read publications from a connection of its own.
+
+        redis-py's `PubSub` would cost twice as much for each message as all that is done here.
+        """
         pool: Any = self._redis.connection_pool  # documented, but its type says otherwise
         connection = pool.make_connection()
-        asked = False  #: whether it is still there
+        ping_sent = False
         try:
             await connection.connect()
             await connection.send_command("SUBSCRIBE", keys.CHANGED, keys.GROWN, keys.WORK)
             while True:
                 message = await connection.read_response(timeout=_PING_INTERVAL, push_request=True)
                 if message is not None:
-                    asked = False
-                    self._heard(message)
-                elif asked:
+                    ping_sent = False
+                    self._handle(message)
+                elif ping_sent:
                     raise RedisConnectionError("no answer to PING")
                 else:
-                    asked = True
+                    ping_sent = True
                     await connection.send_command("PING")
         finally:
             await connection.disconnect(nowait=True)
 
-    def _heard(self, message: Sequence[bytes]) -> None:
+    def _handle(self, message: Sequence[bytes]) -> None:
         match message:
             case [b"message", channel, data]:
                 if channel == _WORK:
@@ -118,12 +126,13 @@ class PubSub:
                 else:
                     self._wake(data.decode())
             case [b"subscribe", *_]:
-                self._wake_all()  # from here on, nothing is missed
+                self._wake_all()  # what was published before this moment is lost
             case _:
-                pass  # an answer to PING
+                pass  # the response to PING
 
     def _wake(self, data: str) -> None:
-        """`data`: the id of a build, and its owner where the record changed."""
+        """Wake the topics of a publication: a build's id, followed by its owner if the record
+        changed."""
         for topic in {data, *data.split(" ", 1)}:
             for wake_up in self._wake_ups.get(topic, ()):
                 wake_up.set()

@@ -1,4 +1,4 @@
-"""The way to the workers: a Celery message for each attempt."""
+"""The queue hands attempts to the workers: one Celery message for each."""
 
 import asyncio
 import logging
@@ -22,40 +22,48 @@ from app.observability.log_context import here
 
 log = logging.getLogger(__name__)
 
-#: Seconds for connecting to the broker, and for its every answer.
+#: Seconds to connect to the broker, and to read each of its responses.
 _SOCKET_TIMEOUT: Final = 3
-#: Seconds for one message in all; then it counts as not sent.
+#: Seconds for one message in all, after which it counts as not sent.
 _SEND_TIMEOUT: Final = 10.0
 #: Threads that publish: sending blocks, and the event loop must not.
 _SENDERS: Final = 2
 
 
 class BuildQueue(Protocol):
-    """Takes messages for workers; may be called from several tasks at once."""
+    """A build queue takes messages for workers.
+
+    Safe to call from several tasks of one event loop at once; `close` comes last, once.
+    """
 
     async def send(self, build_id: str, token: str, timers: Timers) -> None:
         """Queue an attempt. Raises `QueueUnavailable` when the broker did not confirm in time.
 
-        A message that was not confirmed may have been queued all the same, and one that was
-        confirmed may be there twice: the claim sorts that out.
+        A message that was not confirmed may have been queued all the same, and a confirmed one may
+        be there twice: the claim accepts one of them.
         """
         ...
 
     async def ping(self) -> None:
-        """Raises `QueueUnavailable` when the broker does not answer, or does not let us in."""
+        """Raise `QueueUnavailable` when the broker does not answer, or refuses our credentials."""
         ...
+        """Close the connections; what is being sent may not be."""
 
     async def close(self) -> None: ...
 
 
 class CeleryQueue:
-    """Sends by task name; knows nothing of the worker's code."""
+    """`CeleryQueue` sends Celery tasks by name, in threads; it imports nothing of the worker's
+    code."""
 
     def __init__(
         self, broker_url: str, *, redelivery_after: float, seal: Seal | None = None
     ) -> None:
-        """`redelivery_after`: seconds before Redis may redeliver what was not acknowledged; `seal`
-        keeps the tokens from those who can read the broker."""
+        """Connect to nothing yet.
+
+        `redelivery_after`: seconds after which Redis redelivers an unacknowledged message. `seal`
+        encrypts the tokens, so that a reader of the broker cannot use them.
+        """
         self._seal = seal
         self._amqp = wire.is_amqp(broker_url)
         self._celery = Celery("baton", broker=broker_url, set_as_current=False)
@@ -73,11 +81,11 @@ class CeleryQueue:
                 {"confirm_publish": True} if self._amqp else _redis_options(redelivery_after)
             ),
         )
-        #: Connections that no thread is using. None has heartbeats, as nobody would be there to
-        #: answer: TCP's keep-alive sees to it that idle ones last, and each use shows if one did.
+        #: Connections that no thread is using. They have no AMQP heartbeats, since no thread would
+        #: answer them: TCP's keep-alive holds idle ones open, and the next use finds a dead one.
         self._idle: deque[Connection] = deque()
         self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="publish")
-        # Its own, so that those who ask for our health cannot hold up builds.
+        # A thread of its own, so that health checks cannot hold up builds.
         self._pinger = ThreadPoolExecutor(1, thread_name_prefix="ping")
         unused = self._celery.connection_for_write()
         self._errors: tuple[type[BaseException], ...] = (
@@ -88,22 +96,25 @@ class CeleryQueue:
         )
 
     async def send(self, build_id: str, token: str, timers: Timers) -> None:
-        await self._bounded(self._senders, self._send, build_id, token, timers)
+        await self._call_in_thread(self._senders, self._send, build_id, token, timers)
 
     async def ping(self) -> None:
-        await self._bounded(self._pinger, self._ping)
+        await self._call_in_thread(self._pinger, self._ping)
 
     async def declare(self) -> None:
-        """Make sure that the queue is there, as workers and `send` declare it. Raises
-        `QueueUnavailable` where the broker has another of that name, or does not let us."""
-        await self._bounded(self._pinger, self._declare)
+        """Declare the queue as workers and `send` do.
+
+        Raises `QueueUnavailable` where the broker has another queue of that name, or denies the
+        right.
+        """
+        await self._call_in_thread(self._pinger, self._declare)
 
     async def close(self) -> None:
         for threads in (self._senders, self._pinger):
             threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._close)
 
-    async def _bounded(
+    async def _call_in_thread(
         self, threads: ThreadPoolExecutor, call: Callable[..., None], *args: object
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -117,15 +128,15 @@ class CeleryQueue:
 
     def _send(self, build_id: str, token: str, timers: Timers) -> None:
         with suppress(IndexError):
-            kept = self._idle.pop()
+            idle = self._idle.pop()
             try:
-                self._publish(kept, build_id, token, timers)
-            except Exception as error:  # noqa: BLE001  a dead connection raises what it likes
-                # The broker was restarted, say, or the queue is gone: once more, from the start.
+                self._publish(idle, build_id, token, timers)
+            except Exception as error:  # noqa: BLE001  a dead connection raises many kinds
+                # The broker was restarted, say, or its queue deleted: retry on a new connection.
                 log.info("connecting to the broker anew: %s", type(error).__name__)
-                kept.collect()
+                idle.collect()
             else:
-                self._idle.append(kept)
+                self._idle.append(idle)
                 return
         connection = self._connect()
         try:
@@ -143,7 +154,7 @@ class CeleryQueue:
             connection.collect()
             raise
         if self._amqp:
-            # Or else most of its calls wait for an answer for as long as it takes.
+            # Without it, most calls of the connection wait for a response without limit.
             connection.connection.sock.settimeout(_SOCKET_TIMEOUT)
         return connection
 
@@ -154,8 +165,8 @@ class CeleryQueue:
             options = {
                 "mandatory": True,  # without a queue, RabbitMQ confirms messages and drops them
                 "confirm_timeout": _SOCKET_TIMEOUT,
-                # Celery's own `expires` only tells a worker to drop it: until one does, the
-                # token would lie there.
+                # Celery's own `expires` only tells a worker to drop the message: until then, the
+                # token would stay in the broker.
                 "expiration": timers.message_expires,
             }
         self._celery.send_task(

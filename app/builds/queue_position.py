@@ -1,4 +1,4 @@
-"""Why a queued build waits, behind how many, and for about how long."""
+"""The queue position tells why a queued build waits, behind how many others, and for how long."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,10 +8,10 @@ from app.builds.store.queue_reader import QueueReader, Wait
 from app.contract.builds import QueueView, WaitReason
 from app.contract.status import Reason
 
-#: Seconds that a message may lie in the queue before the workers are missed.
+#: Seconds that a message may lie in the queue before its build is said to wait for workers.
 _WORKER_SILENCE_TIMEOUT: Final = 5.0
 
-#: Builds that have to have run before anything is said of the next ones.
+#: Builds that must have run before a waiting time is estimated.
 _MIN_RUNS_FOR_ESTIMATE: Final = 3
 
 _PROVIDER: Final = (Reason.NO_TOKEN, Reason.TOKEN_REFUSED)
@@ -19,23 +19,27 @@ _PROVIDER: Final = (Reason.NO_TOKEN, Reason.TOKEN_REFUSED)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueueRules:
+    """The limits of dispatch that a waiting time follows from."""
+
     user_limit: int  #: builds of one user, dispatched or running
     window: int  #: messages waiting for workers at most
     queue_ttl: float  #: seconds that a message may wait
 
 
 class QueuePositions:
+    """`QueuePositions` reads where a build stands, and puts it into words."""
+
     def __init__(self, reader: QueueReader, rules: QueueRules) -> None:
         self._reader = reader
         self._rules = rules
 
     async def of(self, owner: str, build_id: str) -> QueueView:
-        """For a build that is queued. Raises `StoreUnavailable`."""
+        """Return the position of a queued build. Raises `StoreUnavailable`."""
         return explain(await self._reader.read(owner, build_id), self._rules)
 
 
 def explain(wait: Wait, rules: QueueRules) -> QueueView:
-    """What a person wants to know who waits."""
+    """Return a build's position, waiting time and reason to wait, as a person should read them."""
     why, message = _why(wait, rules)
     ahead = _ahead(wait)
     return QueueView(
@@ -50,9 +54,9 @@ def explain(wait: Wait, rules: QueueRules) -> QueueView:
 
 
 def _ahead(wait: Wait) -> int:
-    """Builds that begin before this one, as far as it stands now.
+    """Return how many builds begin before this one, as far as the queue stands now.
 
-    Users take turns: before the n-th build of one, each other has about n.
+    Users take turns: before the n-th build of one user, every other user has had about n.
     """
     if wait.place is not None:
         return wait.place
@@ -84,11 +88,11 @@ def _refused(wait: Wait) -> tuple[WaitReason, str]:
     again = ""
     if wait.again is not None and wait.again > wait.now:
         again = f" It is tried again in {max(1, round(wait.again - wait.now))} s."
-    said = f" ({wait.message})" if wait.message else ""
+    detail = f" ({wait.message})" if wait.message else ""
     if wait.reason == Reason.BROKER_UNAVAILABLE:
-        return WaitReason.BROKER, f"The way to the workers is interrupted{said}.{again}"
+        return WaitReason.BROKER, f"The way to the workers is interrupted{detail}.{again}"
     if wait.reason in _PROVIDER:
-        return WaitReason.PROVIDER, f"The identity provider gave no token for it{said}.{again}"
+        return WaitReason.PROVIDER, f"The identity provider gave no token for it{detail}.{again}"
     return WaitReason.STARTING, f"It is about to be handed to a worker.{again}"
 
 
@@ -104,7 +108,7 @@ def _dispatched(wait: Wait, rules: QueueRules) -> tuple[WaitReason, str]:
 
 
 def _silent(wait: Wait) -> bool:
-    """Whether no worker has said anything for longer than workers that run builds are silent."""
+    """Return whether no worker has called for longer than a worker that runs builds ever pauses."""
     return wait.worker_seen is None or wait.now - wait.worker_seen > _WORKER_SILENCE_TIMEOUT
 
 
@@ -122,9 +126,11 @@ def _ago(seconds: float) -> str:
 
 
 def _estimate(wait: Wait, why: WaitReason, ahead: int, rules: QueueRules) -> float | None:
-    """Seconds, by Little's law: builds ahead, times how long one runs, over how many run at once.
+    """Return the seconds to wait, by Little's law: builds ahead, times the mean run time, over the
+    builds that run at once.
 
-    None where nobody can tell: nothing ran of late, or what is missing is not builds' ends.
+    None where no estimate holds: too few builds ran lately, or the build waits for something other
+    than the end of other builds.
     """
     if why is WaitReason.STARTING:
         return 0.0

@@ -1,6 +1,7 @@
-"""The reaper: sees to it that every build ends, and that what ended long ago goes.
+"""The reaper makes sure that every build ends, and deletes builds that ended long ago.
 
-Any number of API processes may run one; the store's script hands each expiry to exactly one.
+Any number of API processes may run one; the store's script `expire` hands each overdue build to
+exactly one of them.
 """
 
 import asyncio
@@ -17,18 +18,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaperRules:
+    """The deadlines after which the reaper acts."""
+
     lease: float  #: seconds
-    max_attempts: int
-    max_wait: float  #: seconds that a build may wait to be begun
+    max_attempts: int  #: lost leases after which a build ends
+    max_wait: float  #: seconds that a build may wait for its worker
     retention: float  #: seconds for which an ended build is kept
 
 
 class Reaper:
-    """Requeues or ends what is overdue, several times within each lease.
+    """The reaper requeues or ends overdue builds, at least 8 times within each lease.
 
-    While the store or this API was away, workers could not renew their leases although they live:
-    at its start, after each outage of the store, and when more than a third of a lease went by
-    between two looks (the store or this process was frozen), the reaper holds off for one lease.
+    Living workers cannot renew their leases while the store or this API is away. So the reaper
+    holds off for one lease: at its start, after each outage of the store, and when more than a
+    third of a lease passed between two runs, as then the store or this process was frozen.
     """
 
     def __init__(self, store: Dispatching, rules: ReaperRules) -> None:
@@ -36,14 +39,14 @@ class Reaper:
         self._rules = rules
         self._interval = min(1.0, rules.lease / 8)
         self._hold_until = 0.0
-        self._looked_at: float | None = None  #: by the store's clock
+        self._last_run_at: float | None = None  #: seconds since 1970 by the store's clock
 
     async def run(self) -> None:
-        """Look for what is overdue, until cancelled."""
+        """Handle overdue builds, until cancelled."""
         self._hold_off()
         while True:
             try:
-                await self._once()
+                await self._sweep()
             except StoreUnavailable as error:
                 log.warning("the reaper waits: %s", error)
                 self._hold_off()
@@ -52,9 +55,9 @@ class Reaper:
     def _hold_off(self) -> None:
         self._hold_until = time.monotonic() + self._rules.lease
 
-    async def _once(self) -> None:
+    async def _sweep(self) -> None:
         hold = time.monotonic() < self._hold_until
-        last = self._looked_at
+        last = self._last_run_at
         expired = await self._store.expire(
             hold=hold,
             max_attempts=self._rules.max_attempts,
@@ -62,7 +65,7 @@ class Reaper:
             retention=self._rules.retention,
             not_after=None if last is None else last + self._rules.lease / 3,
         )
-        self._looked_at = expired.at
+        self._last_run_at = expired.at
         if expired.held and not hold:
             log.warning("the reaper waits: it comes late, and workers may not have been heard")
             self._hold_off()

@@ -1,4 +1,4 @@
-"""What can be done with builds: each call a short story over the store."""
+"""The build service is all that users and workers can do with builds, over the store."""
 
 import hashlib
 import secrets
@@ -20,8 +20,11 @@ from app.observability import log_context, tracing
 
 
 class PrefetchTokens(Protocol):
-    """Obtains what the attempts at a build will need, while its user is there. Raises
-    `MintError`."""
+    """A `PrefetchTokens` obtains the tokens of all attempts at a build, while its user is signed
+    in.
+
+    `timeout` is the build's, in seconds. Raises `MintError`.
+    """
 
     async def __call__(
         self, *, user_id: str, build_id: str, timeout: float
@@ -30,28 +33,32 @@ class PrefetchTokens(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildRules:
-    """Limits and times; seconds and bytes."""
+    """The limits of builds, in seconds and bytes."""
 
     max_build_timeout: float
     max_queue_wait: float
     lease: float
     kill_grace: float
     report_window: float
-    after_timeout: float  #: beyond a build's timeout, in which its end must have been reported
-    log_limit: int
+    after_timeout: float  #: beyond a build's timeout, within which its end must be reported
+    log_limit: int  #: bytes of one attempt's log
     idempotency_ttl: float
     user_queue: int  #: builds that a user may have queued
 
 
 class BuildService:
-    """Raises the errors of `app.builds.errors`; any call may raise `StoreUnavailable`."""
+    """The build service checks a call, and carries it out in the store.
+
+    Raises the errors of `app.builds.errors`; any method may raise `StoreUnavailable`, after which
+    the call may have taken effect. Safe to call from any number of tasks at once.
+    """
 
     def __init__(self, *, store: BuildStore, rules: BuildRules) -> None:
         self._store = store
         self._rules = rules
         self._ids = BuildIds()
 
-    # ── users' calls; somebody else's build is not found ──────────────────────────────────────
+    # ── users' calls; another user's build is `NotFound` ──────────────────────────────────────
 
     async def submit(
         self,
@@ -62,18 +69,18 @@ class BuildService:
         retry_of: str | None = None,
         prefetch: PrefetchTokens | None = None,
     ) -> BuildView:
-        """Accept a build: on record and queued when this returns.
+        """Accept a build, which is on record and queued when this returns.
 
-        With an `idempotency_key`, the same key and spec return the build that they made before.
-        Raises `SpecRefused`, `KeyReused`, `QueueFull`, and what `prefetch` raises.
+        With an `idempotency_key`, the same key and spec return the build that was submitted with
+        them before. Raises `SpecRefused`, `KeyReused`, `QueueFull`, and what `prefetch` raises.
         """
-        spec, timeout = self._checked(spec)
+        spec, timeout = self._check_spec(spec)
         spec_json = spec.model_dump_json()
         idempotency = None
         if idempotency_key is not None:
             body = f"{retry_of or ''}\n{spec_json}"
             idempotency = (_sha256(idempotency_key), _sha256(body))
-        if prefetch and idempotency:  # prefetching costs the provider work: not for a repeat
+        if prefetch and idempotency:  # a repeated request must not cost the provider tokens
             before = await self._store.records.submitted(owner, idempotency)
             if before is not None:
                 log_context.bind(build_id=before)
@@ -112,8 +119,9 @@ class BuildService:
             log=LogView(length=0),
         )
 
-    def _checked(self, spec: BuildSpec) -> tuple[BuildSpec, int]:
-        """The spec with its timeout filled in, and that timeout in seconds."""
+    def _check_spec(self, spec: BuildSpec) -> tuple[BuildSpec, int]:
+        """Return the spec with its timeout filled in, and that timeout in seconds. Raises
+        `SpecRefused`."""
         most = int(self._rules.max_build_timeout)
         timeout = spec.timeout or min(DEFAULT_TIMEOUT, most)
         if timeout > most:
@@ -126,6 +134,7 @@ class BuildService:
         return spec.model_copy(update={"timeout": timeout}), timeout
 
     async def show(self, owner: str, build_id: str) -> BuildView:
+        """Return a build. Raises `NotFound`, for another user's build too."""
         _check_id(build_id)
         build = await self._store.records.get(build_id)
         if build.view.owner != owner:
@@ -141,10 +150,10 @@ class BuildService:
         limit: int,
         labels: Sequence[str] = (),
     ) -> BuildPage:
-        """Up to `limit` builds, newest first, after the one that `cursor` names.
+        """Return up to `limit` builds, newest first, after the one that `cursor` names.
 
-        With `labels`, those that have each of them (`name` or `name:value`); such a page may be
-        empty and have a next one.
+        `labels` (`name` or `name:value`) select builds that have all of them; a page of these may
+        be empty and have a next one.
         """
         builds, following = await self._store.records.page(
             owner, status=status, before=cursor, limit=limit, labels=labels
@@ -152,7 +161,10 @@ class BuildService:
         return BuildPage(builds=[build.view for build in builds], next=following)
 
     async def cancel(self, owner: str, build_id: str) -> BuildView:
-        """End a queued build, ask a running one to end; twice is fine. Raises `NotCancellable`."""
+        """End a queued build, or ask the worker of a running one to end it; safe to call twice.
+
+        Raises `NotCancellable`.
+        """
         _check_id(build_id)
         await self._store.records.cancel(build_id, owner, who=owner)
         return await self.show(owner, build_id)
@@ -165,7 +177,7 @@ class BuildService:
         idempotency_key: str | None = None,
         prefetch: PrefetchTokens | None = None,
     ) -> BuildView:
-        """A new build with the same spec."""
+        """Submit a new build with the spec of an earlier one. Raises what `submit` raises."""
         before = await self.show(owner, build_id)
         return await self.submit(
             owner,
@@ -176,7 +188,7 @@ class BuildService:
         )
 
     async def log_length(self, owner: str, build_id: str) -> tuple[Status, int]:
-        """A build's status and the bytes of log that there are."""
+        """Return a build's status and the length of its log in bytes."""
         _check_id(build_id)
         recorded_owner, status, length = await self._store.logs.state(build_id)
         if recorded_owner != owner:
@@ -184,12 +196,16 @@ class BuildService:
         return status, length
 
     def read_log(self, build_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """For a build that `log_length` has shown to be the caller's."""
+        """Yield a part of a log in pieces; the caller has checked with `log_length` whose it is."""
         return self._store.logs.pieces(build_id, start, stop)
 
-    # ── workers' calls: `Refused` when they are not, or no longer, the build's holder ─────────
+    # ── workers' calls; `Refused` unless the worker holds the build's current lease ───────────
 
     async def claim(self, build_id: str, credential: Credential, request: ClaimRequest) -> Claim:
+        """Give a build to a worker, with its spec, a new lease and the limits.
+
+        The same nonce again gets the same claim: its first response may have been lost.
+        """
         rules = self._rules
         claimed = await self._store.leases.claim(
             build_id,
@@ -221,7 +237,7 @@ class BuildService:
         lease_id: str,
         progress: Progress | None = None,
     ) -> Directive:
-        """Renew the lease, and note the steps so far where they are given."""
+        """Renew the lease, and put the progress of the steps on record where it is given."""
         steps = commit = ""
         if progress is not None:
             steps, commit = _steps_json(progress), progress.commit or ""
@@ -236,14 +252,17 @@ class BuildService:
         return self._directive(cancel=cancel)
 
     async def directive(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
-        """What `renew` would answer by now; renews nothing."""
+        """Return what `renew` would return now, without renewing the lease."""
         cancel = await self._store.leases.read_cancel(build_id, credential, lease_id=lease_id)
         return self._directive(cancel=cancel)
 
     async def append_log(
         self, build_id: str, credential: Credential, lease_id: str, offset: int, data: bytes
     ) -> Appended:
-        """Raises `LogGap`, `LogConflict` or `LogFull` beside the other refusals."""
+        """Append `data` at byte `offset` of the log; bytes that are there already are skipped.
+
+        Raises `LogGap`, `LogConflict` or `LogFull` beside the other refusals.
+        """
         end, cancel = await self._store.leases.append(
             build_id,
             credential,
@@ -256,7 +275,7 @@ class BuildService:
         return Appended(end=end, cancel=cancel, lease_seconds=self._rules.lease)
 
     async def hand_back(self, build_id: str, credential: Credential, lease_id: str) -> Directive:
-        """Let the build start again elsewhere, or end if somebody wants it cancelled."""
+        """Queue the build for its next attempt, or end it if its user has cancelled it."""
         await self._store.leases.hand_back(
             build_id, credential, lease_id=lease_id, max_wait=self._rules.max_queue_wait
         )
@@ -265,8 +284,10 @@ class BuildService:
     async def finish(
         self, build_id: str, credential: Credential, lease_id: str, result: Result
     ) -> Directive:
-        """Record the end; the same again is fine. Raises `ResultConflict`, `LogIncomplete`,
-        `LogFull`."""
+        """Record the result and the log's last bytes; the same result again is accepted.
+
+        Raises `ResultConflict`, `LogIncomplete` or `LogFull` beside the other refusals.
+        """
         tail = result.log_tail
         same = hashlib.sha256(tail).hexdigest() == result.log_sha256
         end = Finish(
@@ -284,7 +305,7 @@ class BuildService:
         )
         start = await self._store.leases.finish(build_id, credential, lease_id=lease_id, result=end)
         if start is not None:
-            # Only the lease's holder writes: what is verified here stands when the script runs.
+            # Only the lease's holder appends: the log is still the same when the script runs again.
             stop = result.log_length - len(tail)
             if await self._store.logs.sha256(build_id, start, stop, tail) != result.log_sha256:
                 raise LogIncomplete(start)

@@ -212,4 +212,4 @@ async def test_many_that_are_held_cost_no_connection_and_no_call(
 )
 def test_it_is_held_for_a_third_of_the_lease_at_most(lease: float, wanted: int, held: int) -> None:
     no: Any = None
-    assert HeldHeartbeats(no, no, lease=lease).patience(wanted) == held
+    assert HeldHeartbeats(no, no, lease=lease).hold_time(wanted) == held

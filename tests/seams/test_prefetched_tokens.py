@@ -90,7 +90,7 @@ async def submitted(store: BuildStore, provider: Exchanger, *, lasts: float = 36
         idempotency=None,
         idempotency_ttl=60,
         prefetched=PrefetchedTokens(
-            sealed=sealed(Seal([KEY]), request.build_id, tokens), lasts=lasts
+            sealed=sealed(Seal([KEY]), request.build_id, tokens), ttl=lasts
         ),
     )
     return Waiting(store=store, request=request, tokens=tokens)

@@ -44,13 +44,13 @@ def build(
     until: float | None = None, patience: float = PATIENCE, with_log: bool = True,
 ) -> AsyncGenerator[Change | LogPiece | StreamSignal, None]:  # fmt: skip
     end = time.time() + 600 if until is None else until
-    return streams.build(build_id, at, until=end, patience=patience, with_log=with_log)
+    return streams.build(build_id, at, until=end, quiet_interval=patience, with_log=with_log)
 
 
 def owner(
     streams: BuildStreams, version: int, who: str = OWNER, *, patience: float = PATIENCE
 ) -> AsyncGenerator[Change | StreamSignal, None]:
-    return streams.owner(who, version, until=time.time() + 600, patience=patience)
+    return streams.owner(who, version, until=time.time() + 600, quiet_interval=patience)
 
 
 async def heard(following: AsyncGenerator[Any, None]) -> Any:
@@ -248,7 +248,7 @@ async def test_the_end_of_ones_time_is_the_last_word(
     assert [type(each) for each in news] == [Change, StreamSignal] and news[
         -1
     ] is StreamSignal.EXPIRED
-    following = streams.owner(OWNER, 0, until=time.time() + 0.2, patience=PATIENCE)
+    following = streams.owner(OWNER, 0, until=time.time() + 0.2, quiet_interval=PATIENCE)
     news = await to_the_end(following)
     assert [type(each) for each in news] == [Change, StreamSignal] and news[
         -1
@@ -276,7 +276,7 @@ async def test_a_build_that_is_deleted_has_no_more_followers(
     await store.records.cancel(build_id, OWNER, who=OWNER)
     assert (await waiting)[-1] is StreamSignal.COMPLETE
     await expire(store, retention=-1)
-    assert await to_the_end(build(streams, build_id)) == [StreamSignal.GONE]
+    assert await to_the_end(build(streams, build_id)) == [StreamSignal.DELETED]
 
 
 async def test_followers_go_when_their_process_is_told_to_end(

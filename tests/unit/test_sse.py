@@ -79,7 +79,7 @@ def test_quiet_is_a_comment_and_each_last_word_an_event() -> None:
     assert list(parsed(iter(comment.split("\n")))) == ["heartbeat"]
     for sign, name in (
         (StreamSignal.COMPLETE, "end"),
-        (StreamSignal.GONE, "end"),
+        (StreamSignal.DELETED, "end"),
         (StreamSignal.EXPIRED, "expired"),
     ):
         [event] = parsed(iter(sse.sign(sign).decode().split("\n")))

@@ -30,7 +30,7 @@ async def builds(request: Request, user: UserPrincipal) -> Response:
     last = _last_event(request, _BUILDS_ID)
     version = int(last[1]) if last else await streams.latest(user.user_id)
     news = streams.owner(
-        user.user_id, version, until=user.expires_at, patience=_KEEP_ALIVE_INTERVAL
+        user.user_id, version, until=user.expires_at, quiet_interval=_KEEP_ALIVE_INTERVAL
     )
     return _stream(request, user, news, sse.builds, sse.opening(str(version)))
 
@@ -44,7 +44,7 @@ async def build(request: Request, user: UserPrincipal) -> Response:
     at = Position(int(last[1]), int(last[2])) if last else Position()
     with_log = bodies.flag(request, "log", default=True)
     news = state(request).streams.build(
-        build_id, at, until=user.expires_at, patience=_KEEP_ALIVE_INTERVAL, with_log=with_log
+        build_id, at, until=user.expires_at, quiet_interval=_KEEP_ALIVE_INTERVAL, with_log=with_log
     )
     events = sse.BuildEvents(at)
     return _stream(request, user, news, events.of, sse.opening(events.last_id))

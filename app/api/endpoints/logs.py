@@ -66,7 +66,7 @@ def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) 
             build_id,
             Position(offset=first),
             until=user.expires_at,
-            patience=_SILENCE_INTERVAL,
+            quiet_interval=_SILENCE_INTERVAL,
             with_log=True,
         ),
         _bytes,

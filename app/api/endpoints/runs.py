@@ -49,7 +49,7 @@ async def heartbeat(request: Request, credential: Credential) -> Response:
     build_id, lease = request.path_params["build_id"], _lease(request)
     heartbeats = state(request).held_heartbeats
     wish = prefer.parse_wait(",".join(request.headers.getlist(prefer.PREFER)))
-    seconds = heartbeats.patience(wish)
+    seconds = heartbeats.hold_time(wish)
     with heartbeats.listen(build_id, credential, lease) as held:
         directive = await state(request).service.renew(build_id, credential, lease)
         if not seconds:

@@ -1,4 +1,4 @@
-"""The way to Redis: a client whose calls are bounded, and what its failures mean."""
+"""The connection to Redis has bounded calls, and one mapping of Redis' failures to our errors."""
 
 import re
 from contextlib import AbstractAsyncContextManager
@@ -20,7 +20,7 @@ from redis.exceptions import (
 from app.builds.errors import StoreUnavailable
 from app.builds.store.pipelined import CALL_TIMEOUT
 
-#: Connections of one API process; followers share them, so none is held while waiting.
+#: Connections of one API process. Streams share them: none is held while a stream waits.
 _MAX_CONNECTIONS: Final = 64
 
 _UNAVAILABLE = (
@@ -32,14 +32,14 @@ _UNAVAILABLE = (
     OSError,
 )
 
-#: The first words of Redis' own errors that say that it cannot write, or not now.
+#: The first words of the errors with which Redis says that it cannot write now.
 _TRANSIENT_ERRORS: Final = (
     "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE", "OOM",
 )  # fmt: skip
 
 
 def connect(url: str) -> "Redis":
-    """A client for `url` whose every call is bounded in time and made once."""
+    """Return a client for `url` whose calls end after `CALL_TIMEOUT` and are never retried."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=_MAX_CONNECTIONS,
@@ -52,8 +52,8 @@ def connect(url: str) -> "Redis":
     return Redis.from_pool(pool)
 
 
-class _Answering:
-    """What `answering` returns."""
+class _ErrorTranslation:
+    """The context that `translate_errors` returns."""
 
     async def __aenter__(self) -> None:
         pass
@@ -68,21 +68,21 @@ class _Answering:
             name = type(error).__name__
             raise StoreUnavailable(f"the store did not answer ({name})") from error
         if isinstance(error, ResponseError):
-            # Redis before 7 puts a script's error behind words of its own: `… -MISCONF …`.
-            said = str(error)
+            # Redis before 7 wraps a script's error in a text of its own: `… -MISCONF …`.
+            text = str(error)
             word = next(
-                (word for word in _TRANSIENT_ERRORS if re.search(rf"(^|-){word}\b", said)), None
+                (word for word in _TRANSIENT_ERRORS if re.search(rf"(^|-){word}\b", text)), None
             )
             if word is not None:
                 raise StoreUnavailable(f"the store takes no writes ({word})") from error
 
 
-_ANSWERING: Final = _Answering()
+_TRANSLATION: Final = _ErrorTranslation()
 
 
-def answering() -> AbstractAsyncContextManager[None]:
-    """Raises `StoreUnavailable` when Redis does not answer, or takes no writes now.
+def translate_errors() -> AbstractAsyncContextManager[None]:
+    """Return a context that raises `StoreUnavailable` if Redis does not answer, or takes no writes.
 
-    One object for all: it stands around every call, and keeps nothing.
+    All calls share one object, which has no state.
     """
-    return _ANSWERING
+    return _TRANSLATION

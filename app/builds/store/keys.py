@@ -1,4 +1,4 @@
-"""Every key of the store, in one place; the scripts build the same names from the prefix.
+"""The keys of the store, in one place; the Lua scripts build the same names from the prefix.
 
 | key | type | holds |
 |---|---|---|
@@ -7,28 +7,28 @@
 | `index:<owner>:<status or all>` | zset | ids, all with score 0: sorted by id, which is by time |
 | `changes:<owner>` | zset | ids by the version of their last change |
 | `queue:<owner>` | zset | ids waiting for their turn, by id |
-| `turns` / `turn` | zset / counter | the ring of owners with something queued; numbers takes, too |
+| `turns` / `turn` | zset / counter | the round robin of owners with queued builds; numbers takes |
 | `active:<owner>` | set | ids dispatched or running |
-| `delayed` | zset | ids that wait before they are queued again, until when |
-| `waiting` | zset | ids that no worker has begun, until when |
-| `dispatched` | zset | ids being minted for or in Celery, until when they must be claimed |
-| `leases` | zset | running ids, until when their worker must speak |
-| `deadlines` | zset | running ids, until when they must have been reported |
-| `ended` | zset | ids with a final status, since when; deleted after the retention |
+| `delayed` | zset | ids that are queued again later, by the time when |
+| `waiting` | zset | ids that no worker has claimed, by the time when they end |
+| `dispatched` | zset | ids being minted for or in Celery, by the deadline of their claim |
+| `leases` | zset | running ids, by the end of their lease |
+| `deadlines` | zset | running ids, by the deadline of their result |
+| `ended` | zset | ids with a final status, by the time of their end; deleted after the retention |
 | `counts` | hash | totals since the store was new, for `/metrics` |
-| `kept:<id>` | list | what the attempts at a build will need, sealed, the next one first; expires |
+| `kept:<id>` | list | the sealed tokens of the build's next attempts, in their order; expires |
 | `idempotency:<owner>:<key>` | hash | the id and body digest of a submission; expires |
-| `pace` | hash | when a worker spoke last (`worker_seen`); `run_ms`, the mean of `runs` builds |
-| `used:<name>` | string | that a proof was used; expires |
+| `pace` | hash | when a worker called last (`worker_seen`); `run_ms`, the mean of `runs` builds |
+| `used:<name>` | string | that a DPoP proof was used; expires |
 | `rates:<quota and whose>` | counter | requests within a window of time; expires |
 
 Channels: `changed` carries the id and the owner of a build whose record changed, `grown` the id of
-one whose log did; `work` says that dispatch may have some.
+a build whose log grew; `work` says that there may be builds to dispatch.
 """
 
 from typing import Final
 
-#: The braces keep every key in one hash slot, so that the scripts may touch all of them.
+#: The braces are a hash tag: a cluster keeps all keys in one slot, so that a script may use them.
 PREFIX: Final = "{baton}:"
 
 CHANGED: Final = PREFIX + "changed"

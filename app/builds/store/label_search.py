@@ -1,7 +1,7 @@
-"""Finding an owner's builds by their labels: a bounded look along the index, newest first.
+"""The label search finds an owner's builds by a bounded scan of their index, newest first.
 
-Nothing is indexed by label: what somebody looks for is mostly among the newest, and an entry for
-each label of each build would cost every submission, and everybody's memory, for the few who ask.
+Builds are not indexed by label. Most searches are for recent builds, while an index entry for each
+label of each build would cost time at every submission, and memory for all users.
 """
 
 import json
@@ -12,20 +12,20 @@ from redis.asyncio import Redis
 
 from app.builds.store import keys
 
-#: Builds whose labels are read in one call at most; of each the labels alone, some 60 kB at worst.
+#: Builds that one search reads at most; of each the labels alone, 60 kB at worst.
 MAX_SCANNED_BUILDS: Final = 1000
-#: … and at a time: what one call holds in memory, and how long it keeps Redis from others.
+#: Builds read at a time, which bounds the memory of a search and the time that Redis is busy.
 _SCAN_BATCH: Final = 100
 
 
 async def labelled(
     redis: "Redis", index: str, wanted: Sequence[str], *, before: str | None, limit: int
 ) -> tuple[list[str], str | None]:
-    """Up to `limit` ids of an index that have every label of `wanted`, older than the id `before`.
+    """Return up to `limit` ids of an index that have every label of `wanted`, newest first.
 
-    A label is wanted as `name` or as `name:value`. Returns the ids, newest first, and the id that a
-    further look is before, None after the last build: there may be fewer than `limit`, even none,
-    and more to come.
+    `wanted` holds a `name` or `name:value` for each label; only ids older than `before` are read.
+    The second value is the id to pass as `before` next, None after the last build. There may be
+    fewer than `limit` ids, even none, although more follow.
     """
     found: list[str] = []
     for _ in range(MAX_SCANNED_BUILDS // _SCAN_BATCH):
@@ -48,7 +48,7 @@ async def labelled(
 
 
 def fits(labels: dict[str, str], wanted: Sequence[str]) -> bool:
-    """Whether each of `wanted` is a label's name, or its `name:value`; both may hold colons."""
+    """Return whether each of `wanted` is a label's name or `name:value`; both may hold colons."""
     return all(
         want in labels or any(want == f"{name}:{value}" for name, value in labels.items())
         for want in wanted

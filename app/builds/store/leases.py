@@ -1,7 +1,4 @@
-"""What a worker does with a build: claim it, keep its lease, write its log, end it.
-
-Every method raises a `Refused` when the worker is not, or no longer, the build's holder.
-"""
+"""`Leases` is what a worker does with a build: claim it, renew its lease, write its log, end it."""
 
 from app.builds import errors
 from app.builds.model import Credential
@@ -11,6 +8,9 @@ from app.contract.status import Status
 
 
 class Leases:
+    """Every method raises a subclass of `Refused` unless the worker holds the build's current
+    lease, and `NotFound` for a build that was deleted."""
+
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
@@ -25,7 +25,11 @@ class Leases:
         lease: float,
         after_timeout: float,
     ) -> Claimed:
-        """`after_timeout`: seconds beyond the build's own in which its end must be reported."""
+        """Give a dispatched build to a worker, under the lease `lease_id`, for `lease` seconds.
+
+        A repeated claim with the same nonce returns the same lease. `after_timeout`: seconds beyond
+        the build's timeout within which its result must be reported.
+        """
         answer = await self._scripts.run(
             "claim", build_id, credential.user_id, credential.token_id, nonce, worker,
             lease_id, ms(lease), ms(after_timeout),
@@ -51,7 +55,7 @@ class Leases:
         steps: str = "",
         commit: str = "",
     ) -> bool:
-        """Renew the lease; True when somebody wants the build cancelled."""
+        """Renew the lease for `lease` seconds; return whether the build's user has cancelled it."""
         answer = await self._scripts.run(
             "renew", build_id, credential.user_id, credential.token_id, lease_id, ms(lease),
             steps, commit,
@@ -61,7 +65,7 @@ class Leases:
         return bool(answer[1])
 
     async def read_cancel(self, build_id: str, credential: Credential, *, lease_id: str) -> bool:
-        """What `renew` would answer by now; renews nothing."""
+        """Return what `renew` would return now, without renewing the lease."""
         answer = await self._scripts.run(
             "read_cancel", build_id, credential.user_id, credential.token_id, lease_id
         )
@@ -80,7 +84,11 @@ class Leases:
         limit: int,
         data: bytes,
     ) -> tuple[int, bool]:
-        """Returns the log's end and whether to cancel."""
+        """Append to the log at byte `offset`; return the log's new end, and whether to cancel.
+
+        Bytes that are there already may be sent again. `limit`: bytes of the attempt's log. Raises
+        `LogGap`, `LogConflict` or `LogFull` as well.
+        """
         answer = await self._scripts.run(
             "append", build_id, credential.user_id, credential.token_id, lease_id, ms(lease),
             offset, limit, data,
@@ -92,6 +100,8 @@ class Leases:
     async def hand_back(
         self, build_id: str, credential: Credential, *, lease_id: str, max_wait: float
     ) -> None:
+        """Queue the build for its next attempt, `max_wait` seconds at most; end it if it was
+        cancelled."""
         answer = await self._scripts.run(
             "hand_back",
             build_id,
@@ -106,10 +116,11 @@ class Leases:
     async def finish(
         self, build_id: str, credential: Credential, *, lease_id: str, result: Finish
     ) -> int | None:
-        """Record the end, and the tail of the log with it.
+        """Record the result, and append the log's last bytes with it.
 
-        Returns None, or where the log of this attempt begins, when nothing was recorded because
-        what `result` has verified is not the whole of it.
+        Returns None, or the offset at which this attempt's log begins: then nothing was recorded,
+        and the caller has to verify the digest of the whole log first. Raises `ResultConflict`,
+        `LogIncomplete` or `LogFull` as well.
         """
         answer = await self._scripts.run(
             "finish", build_id, credential.user_id, credential.token_id, lease_id,

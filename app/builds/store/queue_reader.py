@@ -1,4 +1,4 @@
-"""What the store knows of the builds that wait: a few ranks and counts, each O(log n)."""
+"""The queue reader reads where a queued build stands: a few ranks and counts, each in O(log n)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,39 +7,41 @@ from typing import Any
 from redis.asyncio import Redis
 
 from app.builds.store import keys
-from app.builds.store.connection import answering
+from app.builds.store.connection import translate_errors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wait:
-    """A queued build among the others; times in seconds since 1970, by the store's clock."""
+    """A queued build among the others. Times are in seconds since 1970, by the store's clock."""
 
     now: float
-    reason: str  #: why it was put back last; empty where it was not
+    reason: str  #: why it was put back last; empty if it was not
     message: str
     rank: int | None  #: builds of the same user before it; None when it is not in a queue
     turn: int | None  #: users whose turn comes before its user's
     users: int  #: users with builds queued
     queued: int  #: builds of all users that no worker has begun
     dispatched: int  #: of these, the ones that are on their way to a worker
-    place: int | None  #: its place among the dispatched
+    place: int | None  #: its rank among the dispatched, by the time of their deadline
     claim_by: float | None  #: until when it must be claimed, once dispatched
-    sent: bool  #: whether its message is on the way
-    again: float | None  #: when it is tried again, after it was put back
+    sent: bool  #: whether its message was sent, or is about to be
+    again: float | None  #: when it is queued again, after it was put back
     active: int  #: its user's builds that are dispatched or running
     running: int  #: builds of all users that are running
-    run: float | None  #: seconds that builds have run for of late
-    runs: int  #: builds that this was learned from
-    worker_seen: float | None  #: when a worker spoke last
+    run: float | None  #: the moving average of run times, in seconds
+    runs: int  #: builds in this average
+    worker_seen: float | None  #: when a worker called last
 
 
 class QueueReader:
+    """The queue reader serves `app.builds.queue_position`."""
+
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
 
     async def read(self, owner: str, build_id: str) -> Wait:
-        """Raises `StoreUnavailable`."""
-        async with answering():
+        """Return where a build stands, read in one transaction. Raises `StoreUnavailable`."""
+        async with translate_errors():
             pipe = self._redis.pipeline(transaction=True)
             pipe.time()
             pipe.hmget(keys.build(build_id), "reason", "message", "phase")

@@ -1,4 +1,4 @@
-"""What the store's scripts answer, and the one large thing that they are told."""
+"""The results of the store's scripts, and `Finish`, the largest argument of one."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,38 +8,45 @@ from app.contract.status import Status
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """A build whose turn it is."""
+    """A build whose turn it is to be dispatched."""
 
     build_id: str
     owner: str
-    timeout: float
-    attempt: int  #: dispatches before this one
-    take: int  #: which take this is: what its dispatcher writes holds only until the next one
-    failures: int  #: how often in a row it could not be dispatched
-    trace: str = ""  #: what its submission is part of, as `app.observability.tracing` writes it
-    more: bool = True  #: whether somebody stands behind its owner
+    timeout: float  #: seconds
+    attempt: int  #: attempts before this one
+    take: int  #: fencing token: what its dispatcher writes counts only until the next take
+    failures: int  #: failed dispatches in a row
+    trace: str = ""  #: context of its submission's trace, as `app.observability.tracing` writes it
+    more: bool = True  #: whether another user may have a build to dispatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claimed:
+    """A build that a worker has claimed."""
+
     lease_id: str
     attempt: int
     spec_json: str
-    log_offset: int
+    log_offset: int  #: bytes; where the log of this attempt begins
     timeout: float  #: seconds left
-    cancel: bool
+    cancel: bool  #: whether its user has cancelled it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expired:
-    at: float  #: the store's time, in seconds
-    held: bool  #: nothing was ended or taken from a worker
+    """What one run of the script `expire` did."""
+
+    at: float  #: seconds since 1970, by the store's clock
+    held: bool  #: whether no build was ended or taken from a worker
     done: list[tuple[str, str]]  #: what was done, as (word, build id)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finish:
-    """A final result as the script takes it; `digest` tells whether it is the same result again."""
+    """A final result as the script `finish` takes it.
+
+    `digest` identifies the result: the same digest again is the same result, repeated.
+    """
 
     status: Status
     reason: str
@@ -51,6 +58,6 @@ class Finish:
     digest: str
     tail: bytes = b""  #: the last bytes of the log, if the store has not got them yet
     log_limit: int = 0  #: bytes that the attempt's log may have, when there is a tail
-    #: Whose digest is known to be `log_sha256`: the whole log's of this attempt, the tail's alone,
-    #: or nobody's yet.
+    #: What was found to have the digest `log_sha256`: the whole log of this attempt, the tail by
+    #: itself, or nothing yet.
     verified: Literal["log", "tail", ""] = "log"

@@ -1,4 +1,4 @@
-"""The store's Lua scripts, each one atomic change; `_prelude.lua` stands before every one."""
+"""The store's Lua scripts: each is one atomic change, and begins with `_prelude.lua`."""
 
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError
 
 from app.builds import errors, lifecycle
 from app.builds.store import keys
-from app.builds.store.connection import answering
+from app.builds.store.connection import translate_errors
 from app.builds.store.count_reader import WAITS
 from app.builds.store.pipelined import PipelinedConnection, Word
 
@@ -20,7 +20,7 @@ NAMES: Final = (
 
 
 def source(name: str) -> str:
-    """The text of a script, ready for Redis."""
+    """Return the text of a script, ready for Redis."""
     folder = files("app.builds.store") / "scripts"
     prelude = (folder / "_prelude.lua").read_text(encoding="utf-8")
     body = (folder / f"{name}.lua").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def source(name: str) -> str:
 
 
 class Scripts:
-    """Runs the scripts over one pipelined connection, by their digest."""
+    """`Scripts` runs the scripts by their SHA-1, over one pipelined connection."""
 
     def __init__(self, redis: "Redis") -> None:
         pool: Any = redis.connection_pool  # documented, but its type says otherwise
@@ -41,10 +41,11 @@ class Scripts:
         self._scripts = {name: redis.register_script(source(name)) for name in NAMES}
 
     async def run(self, name: str, *args: Word) -> Any:  # noqa: ANN401  Lua's answer
-        """Run a script. Raises `StoreUnavailable`."""
+        """Run a script on `args`, and load it first where Redis lacks it. Raises
+        `StoreUnavailable`."""
         script = self._scripts[name]
         words = ("EVALSHA", str(script.sha), 1, keys.PREFIX, *args)
-        async with answering():
+        async with translate_errors():
             try:
                 return await self.connection.call(*words)
             except NoScriptError:
@@ -56,12 +57,12 @@ class Scripts:
 
 
 def ms(seconds: float) -> int:
-    """Seconds as milliseconds, which the scripts take."""
+    """Return seconds as whole milliseconds, which the scripts take."""
     return round(seconds * 1000)
 
 
 def refusal(answer: Sequence[Any]) -> Exception:
-    """The error for a script's word of refusal."""
+    """Return the error for a script's response of refusal."""
     word = answer[0].decode()
     number = int(answer[1]) if word in {"gap", "conflict", "full", "incomplete"} else 0
     refusals: dict[str, Callable[[], Exception]] = {

@@ -1,13 +1,13 @@
-"""`BuildStore`: all that is in Redis, by subject.
+"""`BuildStore` is everything that Baton keeps in Redis, by subject.
 
-Every method of a subject raises `StoreUnavailable` when Redis does not answer in time. A call that
-failed so may have taken effect all the same; all of them may be repeated.
+Every method of a subject raises `StoreUnavailable` when Redis does not answer in time. The call may
+have taken effect all the same; every call may be repeated.
 """
 
 from redis.asyncio import Redis
 
 from app.builds.store import keys
-from app.builds.store.connection import answering
+from app.builds.store.connection import translate_errors
 from app.builds.store.count_reader import CountReader
 from app.builds.store.dispatching import Dispatching
 from app.builds.store.leases import Leases
@@ -21,7 +21,7 @@ from app.builds.store.stream_source import StreamSource
 
 class BuildStore:
     def __init__(self, redis: "Redis") -> None:
-        """The client is the store's from now on: `close` closes it."""
+        """Take over the client: `close` closes it."""
         self._redis = redis
         self._scripts = Scripts(redis)
         self.records = Records(redis, self._scripts)
@@ -34,12 +34,14 @@ class BuildStore:
         self.counts = CountReader(redis)
 
     async def ping(self) -> None:
-        async with answering():
+        """Raise `StoreUnavailable` when Redis does not answer."""
+        async with translate_errors():
             await self._redis.ping()
 
     async def first_use(self, name: str, seconds: float) -> bool:
-        """Whether nobody has named this in the last `seconds`."""
-        async with answering():
+        """Return whether `name` was not used in the last `seconds`, by any replica; mark it as
+        used."""
+        async with translate_errors():
             return bool(await self._redis.set(keys.used(name), b"", nx=True, px=ms(seconds)))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Following builds: what is followed is read once, however many follow it."""
+"""Streams deliver builds to their subscribers; the store is read once, however many subscribers."""
 
 from app.builds.streams.build import LogPiece, Position
 from app.builds.streams.stream import Change, StreamSignal

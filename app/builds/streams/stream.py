@@ -1,7 +1,7 @@
-"""What every stream does: look when there is news, and tell all who follow.
+"""A stream reads the store when something changed, and notifies all of its subscribers.
 
-A stream waits for none of its followers: each goes at its own pace, and finds what it missed in the
-stream's memory or in the store.
+A stream waits for none of its subscribers: each goes at its own pace, and finds what it missed in
+the stream's cache or in the store.
 """
 
 import asyncio
@@ -20,15 +20,16 @@ from app.contract.builds import BuildView
 
 log = logging.getLogger(__name__)
 
-#: Seconds between looks when nothing is heard: news are hints, and may be lost.
+#: Seconds between polls without a wake-up: publications are hints, and may be lost.
 _POLL_INTERVAL: Final = 5.0
-#: Seconds between looks while the store is away.
+#: Seconds between polls while the store is away.
 OUTAGE_POLL_INTERVAL: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """A build as it has been since a version. Compared by identity: the same for all followers."""
+    """A build as it has been since `version`; compared by identity, as all subscribers get the same
+    object."""
 
     version: int
     build: BuildView
@@ -39,47 +40,47 @@ class Change:
 
 
 class StreamSignal(Enum):
-    """What a follower hears besides news."""
+    """A signal tells a subscriber what no change or log piece can."""
 
-    QUIET = auto()  #: nothing for a while
-    COMPLETE = auto()  #: the last word: the build has ended, and all of it was told
-    GONE = auto()  #: the last word: the build was deleted
-    EXPIRED = auto()  #: the last word: the time for which this follower may listen is over
+    QUIET = auto()  #: nothing has come for a while
+    COMPLETE = auto()  #: the last item: the build has ended, and all of it was delivered
+    DELETED = auto()  #: the last item: the build was deleted
+    EXPIRED = auto()  #: the last item: the subscriber's token has expired
 
 
 class Stream(ABC):
-    """Runs while somebody follows."""
+    """A stream runs, in a task of its own, while it has subscribers."""
 
     def __init__(self, topic: str, pubsub: PubSub) -> None:
         self._topic = topic
         self._pubsub = pubsub
         self._subscribers: set[Subscriber] = set()
-        self._gone = False
+        self._deleted = False
         self._closed = True
         self._wake_up: WakeUp | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def _run(self) -> None:
-        """Look whenever there may be news, until nobody follows."""
+        """Refresh whenever something may have changed, until the last subscriber leaves."""
         try:
             with self._pubsub.subscribe(self._topic) as self._wake_up:
-                await self._look_and_tell(self._wake_up)
+                await self._refresh_loop(self._wake_up)
         except NotFound:
-            self._gone = True
+            self._deleted = True
         except Exception:
-            # Error boundary: whoever follows is let go, and comes back.
+            # Error boundary: the subscribers' responses end, and their clients connect again.
             log.exception("a stream failed")
         finally:
             self._task = None
             self._closed = True
-            self._tell()
+            self._notify()
 
-    async def _look_and_tell(self, wake_up: WakeUp) -> None:
+    async def _refresh_loop(self, wake_up: WakeUp) -> None:
         behind = False
         while not self._closed:
             try:
-                if await self._look() or behind:
-                    self._tell()
+                if await self._refresh() or behind:
+                    self._notify()
                 behind = False
             except StoreUnavailable as error:
                 log.warning("followers wait: %s", error)
@@ -91,21 +92,22 @@ class Stream(ABC):
             await wake_up.wait(_POLL_INTERVAL)
 
     @abstractmethod
-    async def _look(self) -> bool:
-        """Learn what is new; False when nothing is. Raises `StoreUnavailable`, `NotFound`."""
+    async def _refresh(self) -> bool:
+        """Read what is new into the cache; return False when nothing is. Raises `StoreUnavailable`,
+        `NotFound`."""
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         now = asyncio.get_running_loop().time()
         for subscriber in self._subscribers:
-            subscriber.tell(now)
+            subscriber.notify(now)
 
     @property
-    def _over(self) -> bool:
+    def _stopped(self) -> bool:
         return self._closed or self._pubsub.stopping
 
     @contextmanager
-    def _listening(self, *, until: float, patience: float) -> Iterator[Subscriber]:
-        with Subscriber(until=until, patience=patience) as subscriber:
+    def _subscribe(self, *, until: float, quiet_interval: float) -> Iterator[Subscriber]:
+        with Subscriber(until=until, quiet_interval=quiet_interval) as subscriber:
             self._subscribers.add(subscriber)
             self._closed = False
             if self._task is None:
@@ -118,8 +120,10 @@ class Stream(ABC):
                     self._close()
 
     def _close(self) -> None:
-        """Nobody follows any more. Not a cancel, which Python 3.11's `wait_for`, in Redis' client,
-        may swallow."""
+        """Let `_run` end, as the last subscriber has left.
+
+        No cancel: in Redis' client, Python 3.11's `wait_for` may swallow it.
+        """
         self._closed = True
         if self._wake_up:
             self._wake_up.set()

@@ -1,4 +1,4 @@
-"""One follower's waiting: for news, or for the end of its patience or of its time."""
+"""A subscriber waits for news, for the end of a quiet interval, or for its expiry."""
 
 import asyncio
 import time
@@ -6,18 +6,21 @@ from typing import Self
 
 
 class Subscriber:
-    """Waits with one timer for all its life: with a thousand followers of one log, a timer for each
-    wait would be a quarter of the work."""
+    """A `Subscriber` waits with one timer for all its life.
 
-    def __init__(self, *, until: float, patience: float) -> None:
-        """`until`: the end of its time, in seconds since 1970; `patience`: seconds."""
+    With a thousand subscribers of one log, a timer for each wait would be a quarter of the work.
+    """
+
+    def __init__(self, *, until: float, quiet_interval: float) -> None:
+        """`until`: when the subscriber expires, in seconds since 1970; `quiet_interval`: in
+        seconds."""
         self._until = until
-        self._patience = patience
+        self._quiet_interval = quiet_interval
         self._loop = asyncio.get_running_loop()
         self._news = False
         self._waiter: asyncio.Future[bool] | None = None
-        self._heard = self._loop.time()
-        self._arm()
+        self._last_news_at = self._loop.time()
+        self._start_timer()
 
     def __enter__(self) -> Self:
         return self
@@ -29,36 +32,36 @@ class Subscriber:
     def expired(self) -> bool:
         return time.time() >= self._until
 
-    def tell(self, now: float) -> None:
-        """There is news, at this time of the loop."""
+    def notify(self, now: float) -> None:
+        """Wake the subscriber: there is news, at the event loop's time `now`."""
         self._news = True
-        self._heard = now
+        self._last_news_at = now
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(True)
 
     def clear(self) -> None:
-        """What was told until now is about to be looked at."""
+        """Forget the news so far, which the caller reads next."""
         self._news = False
 
     def wait(self) -> asyncio.Future[bool]:
-        """True at the next news, False when there were none for as long as the patience lasts, or
-        at the end of the time."""
+        """Return a future that is True at the next news, and False after a quiet interval or at the
+        expiry."""
         waiter = self._waiter = self._loop.create_future()
         if self._news:
             waiter.set_result(True)
         return waiter
 
-    def _arm(self) -> None:
-        patient = self._heard + self._patience - self._loop.time()
-        # Once the time is over there is nothing more to wait for, but for whoever still sends.
-        left = max(self._until - time.time(), 0.0) or self._patience
-        self._timer = self._loop.call_later(max(0.0, min(patient, left)), self._time_out)
+    def _start_timer(self) -> None:
+        quiet_left = self._last_news_at + self._quiet_interval - self._loop.time()
+        # While a subscriber whose time is over is still sending, the timer goes on at intervals.
+        left = max(self._until - time.time(), 0.0) or self._quiet_interval
+        self._timer = self._loop.call_later(max(0.0, min(quiet_left, left)), self._on_timer)
 
-    def _time_out(self) -> None:
+    def _on_timer(self) -> None:
         now = self._loop.time()
-        if self.expired or now >= self._heard + self._patience:
-            self._heard = now
+        if self.expired or now >= self._last_news_at + self._quiet_interval:
+            self._last_news_at = now
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(False)
-        self._arm()
+        self._start_timer()

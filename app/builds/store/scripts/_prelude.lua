@@ -1,11 +1,11 @@
--- Stands before every script. KEYS[1] is the prefix of all keys (one hash slot, so that a cluster
--- takes it too); times are milliseconds by the store's clock, the only one that counts.
+-- The prelude stands before every script. KEYS[1] is the prefix of all keys (one hash slot, as a
+-- cluster demands). Times are milliseconds since 1970 by the store's clock, the only one that counts.
 local P = KEYS[1]
 local ALLOWED = ' @TRANSITIONS@ '
--- Bytes of all attempts together. Redis refuses strings over 512 MiB, and what a script has done
--- before an error is not undone; the room above is for our own lines between attempts.
+-- Bytes of one build's log, all attempts together. Redis refuses strings over 512 MiB, and does not
+-- undo what a script did before an error; the room above is for our own lines between attempts.
 local LARGEST_LOG = 500000000
--- Attempts on one record, hand-backs included: a build always ends, and its record stays small.
+-- Attempts at one build, hand-backs included, so that each build ends and its record stays small.
 local MOST_ATTEMPTS = 100
 
 local function now_ms()
@@ -22,15 +22,16 @@ local function index_key(owner, status) return P .. 'index:' .. owner .. ':' .. 
 
 local function changes_key(owner) return P .. 'changes:' .. owner end
 
--- Dispatch may have something. Not when nobody waits for a turn: whoever comes next says so.
+-- Wakes the dispatchers, unless no owner waits for a turn: the next `offer_turn` wakes them then.
 local function work()
   if redis.call('EXISTS', P .. 'turns') == 1 then redis.call('PUBLISH', P .. 'work', '') end
 end
 local function grown(id) redis.call('PUBLISH', P .. 'grown', id) end
 
--- A record is another now, and its version says since when: the time in microseconds, or one more
--- than the owner's last. Whoever follows an owner's builds goes on from a version, and finds each
--- build once that changed after it. Not a number: Lua would write it with 14 digits.
+-- Gives a changed record its new version, and publishes the change. A version is the time in
+-- microseconds, or one more than the owner's last version. A stream of an owner's builds resumes
+-- from a version, and finds each build once that changed after it. The version is formatted here,
+-- because Lua writes numbers with 14 digits only.
 local function changed(id, owner)
   local t = redis.call('TIME')
   local version = t[1] * 1000000 + t[2]
@@ -42,7 +43,7 @@ local function changed(id, owner)
   redis.call('PUBLISH', P .. 'changed', id .. ' ' .. owner)
 end
 
--- Every change of a build's status goes through here, and only along the lifecycle's table.
+-- Changes a build's status, along the lifecycle's table only. No other function does.
 local function move(id, owner, from, to)
   if not string.find(ALLOWED, ' ' .. from .. '>' .. to .. ' ', 1, true) then
     error('no such transition: ' .. from .. ' to ' .. to)
@@ -52,8 +53,8 @@ local function move(id, owner, from, to)
   redis.call('ZADD', index_key(owner, to), 0, id)
 end
 
--- An owner with something queued stands in the ring of turns once, behind all who stand there. One
--- who is at the limit is left out by `take`, and offered a turn again when a build of theirs ends.
+-- Puts an owner with queued builds at the end of the round robin, once. `take` drops an owner who is
+-- at the limit; the owner gets a turn again when one of the builds ends.
 local function offer_turn(owner)
   if redis.call('ZCARD', queue_key(owner)) == 0 then
     redis.call('ZREM', P .. 'turns', owner)
@@ -63,7 +64,7 @@ local function offer_turn(owner)
   work()
 end
 
--- Takes a build out of everything that waits for it.
+-- Removes a build from every queue, deadline and limit.
 local function release(id, owner)
   redis.call('ZREM', queue_key(owner), id)
   redis.call('ZREM', P .. 'delayed', id)
@@ -75,11 +76,11 @@ local function release(id, owner)
   offer_turn(owner)
 end
 
--- For `/metrics`: totals since the store was new.
+-- Adds to a total for `/metrics`.
 local function count(what, by) redis.call('HINCRBY', P .. 'counts', what, by or 1) end
 
--- How long a first attempt took from its submission to `what`: one more in the first bucket that is
--- large enough, which the reader adds up, and the sum.
+-- Adds the wait of a first attempt, from its submission to `what`, to a histogram: to the sum, and
+-- to the first bucket that is large enough. The reader makes the buckets cumulative.
 local WAITS = { @WAITS@ }
 local function count_wait(what, id, now)
   local wait = math.max(0, now - redis.call('HGET', build_key(id), 'created'))
@@ -91,7 +92,7 @@ local function count_wait(what, id, now)
   count('wait_ms:' .. what, wait)
 end
 
--- How long builds run: each end moves the mean by a fifth, so that the last ones count most.
+-- Updates the moving average of run times; the last run weighs a fifth.
 local function note_run(id, now)
   local started = redis.call('HGET', build_key(id), 'started')
   if not started then return end
@@ -113,7 +114,7 @@ local function finish(id, owner, from, to, reason, message, now)
   changed(id, owner)
 end
 
--- Puts a build back where it waits for its turn.
+-- Puts a dispatched or running build back into its owner's queue.
 local function requeue(id, owner)
   redis.call('ZREM', P .. 'dispatched', id)
   redis.call('SREM', active_key(owner), id)
@@ -122,7 +123,7 @@ local function requeue(id, owner)
   offer_turn(owner)
 end
 
--- A running build becomes a queued one again: the next attempt, with the reason of this one's end.
+-- Ends the attempt of a running build with a reason, and queues the build for the next attempt.
 local function start_again(id, owner, reason, words, now, max_wait)
   local r = redis.call('HMGET', build_key(id), 'attempt', 'attempts', 'worker')
   local ended = r[2] and cjson.decode(r[2]) or {}
@@ -149,8 +150,8 @@ local function is_final(status)
   return status ~= 'queued' and status ~= 'running'
 end
 
--- What every write of a worker must pass. Returns nil, or the word for the refusal.
--- The lease is looked at before the token: a worker that was taken over hears that it lost its lease.
+-- Checks a call of a worker; returns nil, or the word for its refusal. The lease is checked before
+-- the token, so that a worker whose build was taken over learns that it lost its lease.
 local function refusal(id, user, token_id, lease_id)
   local r = redis.call('HMGET', build_key(id), 'status', 'owner', 'lease_id', 'token_id')
   if not r[1] then return 'missing' end

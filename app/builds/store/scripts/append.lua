@@ -1,4 +1,4 @@
--- Log bytes at their offset. What is there already may be sent again; nothing may be left out.
+-- Appends to the log at an offset. Bytes that are there may be sent again; a gap is refused.
 -- id, user, token_id, lease_id, lease_ms, offset, limit, bytes
 local id, user, token_id, lease_id, lease = unpack(ARGV, 1, 5)
 local offset, limit, bytes = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]

@@ -1,4 +1,4 @@
--- A queued build ends at once; a running one is asked to.
+-- Ends a queued build at once; marks a running one, whose worker then learns of it.
 -- id, owner, who
 local id, owner, who = unpack(ARGV)
 local r = redis.call('HMGET', build_key(id), 'status', 'owner')

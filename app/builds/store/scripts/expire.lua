@@ -1,16 +1,16 @@
--- The reaper: whatever is overdue goes round again or ends. Each is taken by exactly one caller.
--- Returns the time, whether it held, and what was done.
+-- Requeues or ends what is overdue, and deletes what ended long ago, up to `most` builds of each
+-- kind. Returns the time, whether it held, and pairs of what was done and a build's id.
 -- hold ('1': end nothing yet), max_attempts, max_wait_ms, retention_ms, most, not_after ('' for ever)
 local hold, max_attempts, max_wait, retention = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local most = ARGV[5]
 local now = now_ms()
--- Sent in time but done late (the store was frozen), or sent by a reaper that slept: nobody could renew
--- a lease meanwhile.
+-- The store was frozen after the reaper sent this, or the reaper was: no worker could renew a lease
+-- meanwhile.
 if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then hold = '1' end
 local done = { tostring(now), hold }
 
--- The ids in a set whose time has come. An id without a record (evicted, deleted by hand) is dropped:
--- it must not keep the reaper from all the others.
+-- Returns the ids in a set whose time has come. An id without a record (evicted, or deleted by hand)
+-- is dropped: it must not keep the reaper from all others.
 local function due(set, before)
   local ids = {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. set, '-inf', before or now, 'LIMIT', 0, most)) do
@@ -35,7 +35,7 @@ for _, id in ipairs(due('delayed')) do
   offer_turn(owner)
 end
 
--- Ended long ago: nothing of it stays.
+-- Builds that ended before the retention are deleted.
 for _, id in ipairs(due('ended', now - retention)) do
   local r = redis.call('HMGET', build_key(id), 'owner', 'status')
   redis.call('ZREM', index_key(r[1], 'all'), id)
@@ -46,7 +46,7 @@ for _, id in ipairs(due('ended', now - retention)) do
 end
 if hold == '1' then return done end
 
--- Nobody began it for too long, whether there was no token, no broker or no worker.
+-- Builds that waited too long end, whether they lacked a token, the broker or a worker.
 for _, id in ipairs(due('waiting')) do
   local r = redis.call('HMGET', build_key(id), 'owner', 'reason', 'message')
   local reason, message = r[2], r[3]
@@ -57,7 +57,7 @@ for _, id in ipairs(due('waiting')) do
   note(reason, id)
 end
 
--- The message was not claimed: lost, purged, or every worker was busy.
+-- Builds whose message was not claimed (lost, purged, or every worker was busy) are queued again.
 for _, id in ipairs(due('dispatched')) do
   local owner = redis.call('HGET', build_key(id), 'owner')
   requeue(id, owner)
@@ -65,7 +65,7 @@ for _, id in ipairs(due('dispatched')) do
   note('not_claimed', id)
 end
 
--- The worker fell silent.
+-- Builds whose lease has ended are queued again, or end after `max_attempts` lost leases.
 for _, id in ipairs(due('leases')) do
   count('lease_lost')
   local r = redis.call('HMGET', build_key(id), 'owner', 'cancel_at')
@@ -84,7 +84,7 @@ for _, id in ipairs(due('leases')) do
   end
 end
 
--- The worker kept its lease, but neither ended the build nor reported in time.
+-- Builds whose worker renewed the lease, but did not report a result in time, end.
 for _, id in ipairs(due('deadlines')) do
   finish(id, redis.call('HGET', build_key(id), 'owner'), 'running', 'timed_out', 'build_timed_out',
     'its worker did not report its end in time', now)

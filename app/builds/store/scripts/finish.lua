@@ -1,5 +1,5 @@
--- running → final, once, with the last bytes of the log. The same result again is fine; another is
--- told what stands.
+-- Moves a build from running to a final status, once, and appends the last bytes of the log. The
+-- same result again is accepted; another one gets the result on record.
 -- id, user, token_id, lease_id, status, reason, message, steps, commit, log_length, log_sha256,
 -- digest, verified ('log', 'tail' or ''), limit, tail
 local id, user, token_id, lease_id, status, reason, message, steps, commit = unpack(ARGV, 1, 9)
@@ -8,7 +8,7 @@ local limit, tail = tonumber(ARGV[14]), ARGV[15]
 local refused = refusal(id, user, token_id, lease_id)
 if refused == 'final' then
   local r = redis.call('HMGET', build_key(id), 'digest', 'token_id', 'status', 'log_sha256')
-  if r[2] ~= token_id then return { 'final' } end  -- nor is a stranger told what stands
+  if r[2] ~= token_id then return { 'final' } end  -- another attempt's token learns no result
   if r[1] == digest then return { 'ok' } end
   return { 'conflict', r[3], r[4] or '' }
 end

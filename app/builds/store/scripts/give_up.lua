@@ -1,4 +1,4 @@
--- A build that can never be dispatched ends, and its record says why.
+-- Ends a build that can never be dispatched, with the reason on its record.
 -- id, take, reason, message
 local id, take, reason, message = unpack(ARGV)
 local r = redis.call('HMGET', build_key(id), 'status', 'take', 'owner')

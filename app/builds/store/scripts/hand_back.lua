@@ -1,4 +1,4 @@
--- running → queued: the worker is shutting down. Counts as no loss.
+-- Moves a build from running to queued because its worker shuts down; counts as no lost lease.
 -- id, user, token_id, lease_id, max_wait_ms
 local id, user, token_id, lease_id, max_wait = unpack(ARGV)
 local refused = refusal(id, user, token_id, lease_id)

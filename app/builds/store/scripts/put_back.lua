@@ -1,4 +1,4 @@
--- A build that could not be dispatched waits again, and its record says why.
+-- Delays a build that could not be dispatched, with the reason on its record.
 -- id, take, delay_ms, reason, message
 local id, take, delay, reason, message = unpack(ARGV)
 local r = redis.call('HMGET', build_key(id), 'status', 'take', 'owner')

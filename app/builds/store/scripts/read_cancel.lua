@@ -1,4 +1,4 @@
--- What a heartbeat would hear by now; nothing is renewed.
+-- Returns what a heartbeat would return now, without renewing the lease.
 -- id, user, token_id, lease_id
 local id, user, token_id, lease_id = unpack(ARGV)
 local refused = refusal(id, user, token_id, lease_id)

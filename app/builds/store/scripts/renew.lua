@@ -1,4 +1,4 @@
--- A heartbeat, with the steps so far where there are any.
+-- Renews a lease, and records the progress of the steps where it is given.
 -- id, user, token_id, lease_id, lease_ms, steps ('' for none), commit ('' for none)
 local id, user, token_id, lease_id, lease, steps, commit = unpack(ARGV)
 local refused = refusal(id, user, token_id, lease_id)

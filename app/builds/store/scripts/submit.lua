@@ -1,6 +1,6 @@
--- A new build, or the one that the same Idempotency-Key made before.
+-- Records and queues a new build, or returns the build that the same Idempotency-Key made before.
 -- id, owner, spec, timeout, max_wait_ms, retry_of, idempotency key ('' for none), body digest, ttl_ms,
--- queue_limit, labels and trace ('' for none), kept_ttl_ms, what is kept for its attempts (any number)
+-- queue_limit, labels and trace ('' for none), kept_ttl_ms, sealed tokens of its attempts (any number)
 local id, owner, spec, timeout, max_wait, retry_of, key, digest, ttl = unpack(ARGV, 1, 9)
 local queue_limit, labels, trace, kept_ttl = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
 local now = now_ms()
@@ -13,7 +13,7 @@ if key ~= '' then
     return { 'same', before[1] }
   end
 end
--- All with the status, dispatched or not; what is requeued needs no room, since it was let in before.
+-- All queued builds count, dispatched or not. A requeued build is not checked: it was accepted before.
 if redis.call('ZCARD', index_key(owner, 'queued')) >= queue_limit then return { 'queue_full' } end
 if idem then
   redis.call('HSET', idem, 'id', id, 'digest', digest)

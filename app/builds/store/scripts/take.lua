@@ -1,6 +1,6 @@
--- The next build of the next user whose turn it is, marked as being dispatched.
+-- Takes the next build of the user whose turn it is, and marks it as being dispatched.
 -- window, limit per user, hold_ms (the time to get a token and send the message), most (turns that
--- one call looks at: thousands of users who are at their limit must not hold up everything else)
+-- one call considers: thousands of users who are at their limit must not hold up everything else)
 local window, limit, hold = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if redis.call('ZCARD', P .. 'dispatched') >= window then return { 'full' } end
 for _ = 1, tonumber(ARGV[4]) do
@@ -12,13 +12,13 @@ for _ = 1, tonumber(ARGV[4]) do
   if id and active < limit then
     redis.call('ZREM', queue_key(owner), id)
     local r = redis.call('HMGET', build_key(id), 'timeout', 'attempt', 'failures', 'trace')
-    if r[1] then active = active + 1 end  -- else its record is gone: there is nothing to dispatch
+    if r[1] then active = active + 1 end  -- else its record was evicted: nothing to dispatch
     if active < limit and redis.call('ZCARD', queue_key(owner)) > 0 then
       redis.call('ZADD', P .. 'turns', redis.call('INCR', P .. 'turn'), owner)
     end
     if r[1] then
-      -- The number of this take fences what its dispatcher writes: a dispatcher that stalls is
-      -- found by the reaper, and the build may be another's by the time it goes on.
+      -- The number of this take fences what its dispatcher writes: the reaper requeues the build of
+      -- a stalled dispatcher, and another may have taken it when the first one goes on.
       local take = redis.call('INCR', P .. 'turn')
       redis.call('SADD', active_key(owner), id)
       redis.call('ZADD', P .. 'dispatched', now_ms() + hold, id)
