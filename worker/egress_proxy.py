@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from app.observability.log_context import here
+from app.observability.log_context import with_context
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,9 @@ class EgressProxy:
         """Take sockets that listen, one for each of `ports`; they are the proxy's from now on."""
         for listener, serve in zip(listeners, (self._socks, self._direct), strict=False):
             self._keep(listener)
-            threading.Thread(target=here(self._accept), args=(listener, serve), daemon=True).start()
+            threading.Thread(
+                target=with_context(self._accept), args=(listener, serve), daemon=True
+            ).start()
 
     def close(self) -> None:
         with self._lock:
@@ -147,7 +149,7 @@ class EgressProxy:
                 return
             if self._keep(client):
                 threading.Thread(
-                    target=here(self._serve), args=(client, serve), daemon=True
+                    target=with_context(self._serve), args=(client, serve), daemon=True
                 ).start()
 
     def _serve(

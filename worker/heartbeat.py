@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from app.contract.runs import HEARTBEATS, Directive, Progress
-from app.observability.log_context import here
+from app.observability.log_context import with_context
 from worker.api_client import RunApi, TransientError
 from worker.errors import LeaseLost
 
@@ -70,7 +70,7 @@ class Heartbeat:
     def start(self) -> None:
         for name, call in {"heartbeat": self._renew, "progress": self._tell}.items():
             run = partial(self._keep_calling, call)
-            threading.Thread(target=here(run), name=name, daemon=True).start()
+            threading.Thread(target=with_context(run), name=name, daemon=True).start()
 
     def tell(self) -> None:
         """The steps have changed: say so soon."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import IO, Final
 
 from app.contract.runs import MAX_LOG_CHUNK, MAX_LOG_TAIL, Directive
-from app.observability.log_context import here
+from app.observability.log_context import with_context
 from app.observability.tracing import OFF, Tracing
 from worker.api_client import LogIsFull, RunApi, SendFrom, TransientError
 from worker.errors import LeaseLost, ReportImpossible
@@ -143,7 +143,7 @@ class LogShipper:
         #: The end of the log waits, to go with the result.
         self._holding = False
         self._stopped = False
-        self._thread = threading.Thread(target=here(self._traced), name="log", daemon=True)
+        self._thread = threading.Thread(target=with_context(self._traced), name="log", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -310,7 +310,7 @@ class OutputPump:
         self._fd = fd
         self._spool = spool
         self.tail = b""
-        self._thread = threading.Thread(target=here(self._run), name="output", daemon=True)
+        self._thread = threading.Thread(target=with_context(self._run), name="output", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

@@ -62,7 +62,7 @@ def register(app: Celery, dependencies: Dependencies, seal: Seal | None) -> None
             log.error("a message without a token; dropped")
             return
         try:
-            run_build(dependencies, build_id, token, tracing.carried(headers))
+            run_build(dependencies, build_id, token, tracing.extract(headers))
         except Exception:
             # Error boundary: Celery would log the exception with the message's arguments.
             log.exception("the run failed; the API will find that out by its lease")

@@ -164,7 +164,7 @@ class Dispatcher:
         begin(build_id=taken.build_id, attempt=attempt)
         with self._traces.span(
             "dispatch",
-            parent=tracing.read(taken.trace),
+            parent=tracing.from_json(taken.trace),
             attributes={tracing.BUILD: taken.build_id, tracing.ATTEMPT: attempt},
         ) as span:
             try:

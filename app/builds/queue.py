@@ -18,7 +18,7 @@ from app.builds.model import Timers
 from app.contract import queue as wire
 from app.contract.sealing import Seal
 from app.observability import tracing
-from app.observability.log_context import here
+from app.observability.log_context import with_context
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class CeleryQueue:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_SEND_TIMEOUT):
-                await loop.run_in_executor(threads, here(call), *args)
+                await loop.run_in_executor(threads, with_context(call), *args)
         except self._errors as error:
             cause = error.__cause__ or error
             log.warning("the broker: %s", cause or type(cause).__name__)

@@ -102,7 +102,7 @@ class BuildService:
             idempotency_ttl=self._rules.idempotency_ttl,
             labels=spec.labels,
             queue_limit=self._rules.user_queue,
-            trace=tracing.written(),
+            trace=tracing.to_json(),
             prefetched=prefetched,
         )
         if created is None:

@@ -1,7 +1,7 @@
-"""Reading settings: `BATON_*` variables, once, from a given environment, into a frozen object.
+"""Settings are read once, from the `BATON_*` variables of an environment, into a frozen object.
 
-A variable `X` may instead be given as `X_FILE`, the path of a file that holds the value; meant for
-secrets. Whatever is wrong or missing stops the start with a sentence that names the variable.
+A variable `X` may instead be given as `X_FILE`, the path of a file that holds the value, e.g. of a
+secret. A wrong or missing value stops the start with a sentence that names the variable.
 """
 
 from collections.abc import Mapping
@@ -45,22 +45,24 @@ def _keys(value: object) -> object:
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-#: Keys of a `Seal`, with spaces between.
+#: Keys of a `Seal`, separated by spaces or commas.
 SealKeys = Annotated[SecretStr, BeforeValidator(_keys)]
 HttpUrl = Annotated[str, BeforeValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
-#: A hundred years are a typing error; more does not fit where times are kept.
+#: A hundred years; a larger value is a typing error, and does not fit where times are stored.
 MAX_SECONDS: Final = 100 * 366 * 24 * 3600.0
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class FromEnvironment(BaseModel):
+    """A class of settings has one field for each variable, which a sentence describes."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings. Raises `SettingsError` naming the variable that is wrong."""
+        """Read the settings. Raises `SettingsError`, which names each wrong variable."""
         values: dict[str, Any] = {}
         for name in cls.model_fields:
             variable = PREFIX + name.upper()
@@ -76,19 +78,19 @@ class FromEnvironment(BaseModel):
         return settings
 
     def secrets(self) -> set[str]:
-        """The words in here that must never be said: secrets, and the passwords of URLs."""
+        """Return the words that no log line may contain: secrets, and the passwords of URLs."""
         found: set[str] = set()
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, SecretStr):
-                found |= _words_of(value.get_secret_value())
+                found |= _secret_words(value.get_secret_value())
         return found
 
     def check(self) -> None:
-        """Refuse settings that are fine one by one but disagree. Raises `SettingsError`."""
+        """Raise `SettingsError` for values that are valid one by one but disagree."""
 
 
-def _words_of(secret: str) -> set[str]:
+def _secret_words(secret: str) -> set[str]:
     if "://" not in secret:
         return {secret, *secret.replace(",", " ").split()}
     try:
@@ -99,7 +101,10 @@ def _words_of(secret: str) -> set[str]:
 
 
 def seal_with(keys: SecretStr | None, *, development: bool) -> Seal | None:
-    """What seals tokens in messages; None in development. Raises `SettingsError`."""
+    """Return the seal for tokens in messages; None in development when there are no keys.
+
+    Raises `SettingsError` when there are no keys otherwise.
+    """
     if keys is not None:
         return Seal(keys.get_secret_value().replace(",", " ").split())
     if development:
@@ -129,8 +134,10 @@ def _sentences(error: ValidationError) -> list[str]:
 
 
 def check_broker(url: str, name: str) -> None:
-    """Raises `SettingsError` unless Celery can speak to it; the URL, which may hold a password, is
-    not shown."""
+    """Raise `SettingsError` unless Celery supports a broker with this URL; `name` is the variable.
+
+    The message does not show the URL, which may hold a password.
+    """
     scheme = urlsplit(url).scheme
     if scheme == "unix":
         raise SettingsError(
@@ -141,7 +148,7 @@ def check_broker(url: str, name: str) -> None:
 
 
 def require_https(name: str, url: str, *, development: bool) -> None:
-    """Raises `SettingsError` for plain http to another machine."""
+    """Raise `SettingsError` for plain http to another machine; `name` is the variable."""
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not development:
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""The settings of the embedded issuer's process."""
+"""The embedded issuer's process has these settings."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from app.config.environment import FromEnvironment, HttpUrl, Port, Words
 
 
 class IssuerSettings(FromEnvironment):
-    """The settings of the embedded issuer, which stands in for Auth0 on a laptop."""
+    """`IssuerSettings` are those of the embedded issuer, which stands in for Auth0 on a laptop."""
 
     issuer: HttpUrl = Field(
         default="http://127.0.0.1:8081/",

@@ -1,4 +1,4 @@
-"""How long a build token has to last: the one sum from which every timer derives.
+"""One sum says how long a build token has to last, and every other timer derives from it.
 
 mint ─ dispatch_margin ─▶ sent ─ queue_ttl ─▶ claimed ─ timeout ─▶ SIGTERM ─ kill_grace ─▶
 SIGKILL ─ report_window ─▶ the last moment at which the worker may report ─ leeway ─▶ exp
@@ -8,16 +8,17 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final
 
-#: Seconds between the token's `iat` and the message's departure: minting, one script, publishing.
+#: Seconds allowed between the token's `iat` and the sending of the message: minting, one script of
+#: the store, publishing.
 DISPATCH_MARGIN: Final = 60.0
 
-#: Seconds by which the fences of Celery and the broker stand outside our own timers.
+#: Seconds by which the limits of Celery and the broker exceed our own timers.
 FENCE: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """The settings that the sum is made of; all in seconds."""
+    """A `Timing` holds the settings that the sum is made of, in seconds."""
 
     queue_ttl: float
     kill_grace: float
@@ -25,7 +26,7 @@ class Timing:
     leeway: float
 
     def __post_init__(self) -> None:
-        """Raises `ValueError`: a timer that is negative, endless or not a number orders nothing."""
+        """Raise `ValueError` for a negative, infinite or NaN value: no timer can derive from it."""
         for field in fields(self):
             seconds = getattr(self, field.name)
             if not (math.isfinite(seconds) and seconds >= 0):
@@ -34,7 +35,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timers:
-    """Every timer of one attempt, in seconds."""
+    """`Timers` holds every timer of one attempt, in seconds."""
 
     #: From dispatch: the message's `expires`, and the deadline by which it must be claimed.
     message_expires: float
@@ -42,13 +43,13 @@ class Timers:
     run_limit: float
     #: From `iat`: the least lifetime that a build token may have.
     token_lifetime: float
-    #: From the start of the Celery task: its hard limit, the last fence. The claim itself may take
-    #: as long as the message lives.
+    #: From the start of the Celery task: its hard time limit. The claim itself may take as long as
+    #: the message lives.
     hard_limit: float
 
 
 def timers(timing: Timing, build_timeout: float) -> Timers:
-    """The timers of an attempt at a build whose own timeout is `build_timeout` seconds.
+    """Return the timers of an attempt at a build whose own timeout is `build_timeout` seconds.
 
     For every input, a token issued at t with `exp >= t + token_lifetime` is still valid, by a clock
     that is `leeway` ahead, at the last moment at which its worker may report: t + DISPATCH_MARGIN +
@@ -65,5 +66,8 @@ def timers(timing: Timing, build_timeout: float) -> Timers:
 
 
 def redelivery_after(timing: Timing, max_build_timeout: float) -> float:
-    """Seconds after which a broker may redeliver an unacknowledged message: after any attempt."""
+    """Return the seconds after which a broker may redeliver an unacknowledged message.
+
+    By then every attempt has ended.
+    """
     return timers(timing, max_build_timeout).hard_limit + FENCE

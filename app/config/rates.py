@@ -1,4 +1,4 @@
-"""Rates, as settings give them."""
+"""A setting gives a rate as text, such as `600/minute`."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""The settings of the API process."""
+"""The API process has these settings; docs/settings.md is generated from their descriptions."""
 
 import re
 from ipaddress import ip_network
@@ -28,7 +28,7 @@ from app.contract.sealing import Seal
 from app.contract.spec import MAX_SPEC, MAX_TIMEOUT
 from app.errors import SettingsError
 
-#: RFC 7638 with SHA-256, as base64url.
+#: A thumbprint of a key: SHA-256 in base64url (RFC 7638).
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -41,7 +41,7 @@ Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class Settings(FromEnvironment):
-    """The settings of the API process."""
+    """`Settings` are those of the API process, its dispatcher and its reaper included."""
 
     redis_url: RedisUrl = Field(
         description="The store: builds, logs and queues live in this Redis (`redis://`, "
@@ -326,7 +326,7 @@ class Settings(FromEnvironment):
                 raise SettingsError(f"BATON_DPOP_URLS: {url!r} is not a URL like http://api:8080")
 
     def _check_authentication(self) -> None:
-        """What the minting client needs at the provider."""
+        """Check how the minting client authenticates at the provider."""
         if self.mint_authentication == "private_key_jwt":
             if self.mint_assertion_key_file is None:
                 raise SettingsError(
@@ -358,32 +358,39 @@ class Settings(FromEnvironment):
 
     @property
     def keys_url(self) -> str:
+        """Return the URL of the issuer's keys (JWKS)."""
         return self.jwks_url or self.issuer.rstrip("/") + "/.well-known/jwks.json"
 
     @property
     def token_url(self) -> str:
+        """Return the token endpoint that build tokens come from."""
         return self.mint_token_url or self.issuer.rstrip("/") + "/oauth/token"
 
     @property
     def build_audience(self) -> str:
+        """Return `aud` of build tokens."""
         return self.mint_audience or self.audience
 
     @property
     def local_issuer(self) -> str:
+        """Return `iss` of the `local` minter's tokens."""
         return self.mint_issuer or self.api_url
 
     @property
     def broker(self) -> str:
+        """Return the broker's URL for Celery, which may hold a password."""
         if self.broker_url:
             return self.broker_url.get_secret_value()
         return broker_of(self.redis_url.get_secret_value())
 
     @property
     def seal(self) -> Seal | None:
+        """Return the seal for tokens in messages; None in development without keys."""
         return seal_with(self.message_keys, development=self.development)
 
     @property
     def timing(self) -> Timing:
+        """Return the settings from which every timer derives."""
         return Timing(
             queue_ttl=self.queue_ttl,
             kill_grace=self.kill_grace,
@@ -392,4 +399,5 @@ class Settings(FromEnvironment):
         )
 
     def timers(self, build_timeout: float) -> Timers:
+        """Return the timers of an attempt; `build_timeout` is the build's own, in seconds."""
         return timers(self.timing, build_timeout)

@@ -1,7 +1,8 @@
-"""What the log lines of a piece of work have in common, said once, where the work comes in.
+"""The log context holds the fields that all log lines of a piece of work have, such as `build_id`.
 
-Bound at the doors: a request, a build that is dispatched, a task. Every line has it from there on,
-those of libraries too; a thread has it when it runs what `here` gave.
+Fields are bound where the work begins: at a request, at the dispatch of a build, at a task. Every
+later line has them, the lines of libraries too. A new thread has them when it runs what
+`with_context` returned.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,23 +19,23 @@ _fields: Final[ContextVar[Mapping[str, object]]] = ContextVar("log_fields", defa
 
 
 def fields() -> Mapping[str, object]:
-    """What is bound here and now."""
+    """Return the fields that are bound now."""
     return _fields.get()
 
 
 def bind(**more: object) -> None:
-    """Add to what is bound, up to the end of the innermost `bound`, task or thread."""
+    """Add fields, until the end of the innermost `bound`, task or thread."""
     _fields.set({**_fields.get(), **more})
 
 
 def begin(**only: object) -> None:
-    """Bind this alone, whatever was bound before: at the start of a request or a task."""
+    """Replace all fields by these, at the start of a request or a task."""
     _fields.set(only)
 
 
 @contextmanager
 def bound(**more: object) -> Iterator[None]:
-    """Bind for the length of a `with`."""
+    """Add fields for the length of a `with`."""
     before = _fields.set({**_fields.get(), **more})
     try:
         yield
@@ -42,8 +43,8 @@ def bound(**more: object) -> Iterator[None]:
         _fields.reset(before)
 
 
-def here(call: Callable[P, T]) -> Callable[P, T]:
-    """`call`, to be run in another thread, with all that is bound here: the log's, the trace's."""
+def with_context(call: Callable[P, T]) -> Callable[P, T]:
+    """Return `call` for another thread, where it runs with the log fields and the trace of now."""
     context = copy_context()
 
     def run(*args: P.args, **kwargs: P.kwargs) -> T:

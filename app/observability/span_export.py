@@ -1,7 +1,7 @@
-"""Sending spans to a collector, by OpenTelemetry's SDK; loaded only where that is configured.
+"""OpenTelemetry's SDK sends spans to a collector; only where one is configured is this loaded.
 
-Whatever the collector does, builds go on: spans wait in a queue with a bound, a thread of the SDK's
-sends them, and what cannot be sent is dropped, with a warning now and then.
+Whatever the collector does, builds go on: spans wait in a bounded queue, a thread of the SDK sends
+them, and those that cannot be sent are dropped, with a warning at most once in a while.
 """
 
 import logging
@@ -20,32 +20,39 @@ from opentelemetry.trace import Tracer
 
 log = logging.getLogger(__name__)
 
-#: Milliseconds for which a span waits for others, where the environment does not say: what a
-#: process that is killed takes with it.
+#: Milliseconds for which a span waits for others unless the environment says otherwise. A process
+#: that is killed loses the spans of that time.
 _BATCH_DELAY_MS: Final = 1000
-#: Seconds for one delivery, its repetitions included, where the environment does not say.
+#: Seconds for one delivery, retries included, unless the environment says otherwise.
 _EXPORT_TIMEOUT: Final = 3
-#: Seconds between two warnings that traces do not arrive.
+#: The least seconds between two warnings that traces do not arrive.
 _WARNING_INTERVAL: Final = 300.0
 
 
 def start(service: str) -> "Export":
-    """Begin to export, as the OTEL_* variables say. The SDK warns of a wrong one and goes on."""
+    """Begin to export as the OTEL_* variables say; the SDK warns of a wrong one and goes on.
+
+    Raises `ValueError` when numbers among them do not fit together.
+    """
     library = logging.getLogger("opentelemetry")
-    if not any(isinstance(each, _Seldom) for each in library.handlers):
-        library.addHandler(_Seldom())
+    if not any(isinstance(each, _RateLimited) for each in library.handlers):
+        library.addHandler(_RateLimited())
         library.propagate = False
     return Export(service)
 
 
 class Export:
+    """An `Export` owns the SDK's tracer, its queue of spans, and the thread that sends them."""
+
     def __init__(self, service: str) -> None:
         provider = TracerProvider(
-            resource=Resource.create({"service.version": version("baton"), **_named(service)}),
-            shutdown_on_exit=False,  # it would wait for as long as the collector likes
+            resource=Resource.create(
+                {"service.version": version("baton"), **_service_name(service)}
+            ),
+            shutdown_on_exit=False,  # it would wait for the collector without a deadline
         )
         self._processor = BatchSpanProcessor(
-            OTLPSpanExporter(timeout=None if _says("TIMEOUT") else _EXPORT_TIMEOUT),
+            OTLPSpanExporter(timeout=None if _is_set("TIMEOUT") else _EXPORT_TIMEOUT),
             schedule_delay_millis=None
             if os.environ.get("OTEL_BSP_SCHEDULE_DELAY")
             else _BATCH_DELAY_MS,
@@ -55,33 +62,38 @@ class Export:
         self._flushing: threading.Thread | None = None
 
     def flush(self, seconds: float) -> None:
-        """One at a time: behind a collector that hangs, they would pile up."""
+        """Send what has ended, and return after `seconds` at the latest.
+
+        Only one flush runs at a time; behind a collector that hangs, they would pile up.
+        """
         if self._flushing is None or not self._flushing.is_alive():
-            self._flushing = _begin("flush", self._processor.force_flush)
+            self._flushing = _start_thread("flush", self._processor.force_flush)
             self._flushing.join(seconds)
 
     def stop(self, seconds: float) -> None:
-        _begin("stop", self._processor.shutdown).join(seconds)
+        """Send the rest and end, and return after `seconds` at the latest."""
+        _start_thread("stop", self._processor.shutdown).join(seconds)
 
 
-def _begin(name: str, call: Callable[[], object]) -> threading.Thread:
+def _start_thread(name: str, call: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=call, name=f"traces: {name}", daemon=True)
     thread.start()
     return thread
 
 
-def _says(what: str) -> bool:
-    """Whether the environment has such an option of the exporter."""
-    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in (f"TRACES_{what}", what))
+def _is_set(option: str) -> bool:
+    """Return whether the environment sets this option of the exporter."""
+    names = (f"TRACES_{option}", option)
+    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in names)
 
 
-def _named(service: str) -> dict[str, str]:
+def _service_name(service: str) -> dict[str, str]:
     named = "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     return {} if named or os.environ.get("OTEL_SERVICE_NAME") else {"service.name": service}
 
 
-class _Seldom(logging.Handler):
-    """Takes what the SDK logs, and says the gist of it at most once in a while."""
+class _RateLimited(logging.Handler):
+    """Logs the SDK's warnings in our words, at most one in each `_WARNING_INTERVAL`."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -1,7 +1,7 @@
-"""Traces (OpenTelemetry): one from a user's request to the last report, across all processes.
+"""A trace (OpenTelemetry) leads from a user's request to the last report, across all processes.
 
-Spans are made by hand, at our own seams. Nothing is done, and OpenTelemetry's SDK is not loaded,
-unless an endpoint is configured by the variables that the SDK itself reads.
+Our own code makes the spans, without automatic instrumentation. Unless the variables that the SDK
+itself reads name an endpoint, no span is recorded and the SDK is not loaded.
 """
 
 import json
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 Span = trace.Span
 Kind = trace.SpanKind
 
-#: What leads from one process to the next (W3C Trace Context): HTTP's and messages' headers.
+#: The headers, of HTTP and of messages, that carry a trace to the next process (W3C Trace Context).
 HEADERS: Final = ("traceparent", "tracestate")
 
-#: Names of attributes: what is said of builds.
+#: The names of our spans' attributes.
 BUILD: Final = "baton.build.id"
 ATTEMPT: Final = "baton.attempt"
 STATUS: Final = "baton.status"
@@ -39,17 +39,17 @@ ERROR: Final = "error.type"  # OpenTelemetry's own name for it
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-#: Characters of `tracestate` that are passed on: what W3C Trace Context §3.3.1.5 asks for.
+#: The most characters of `tracestate` that are passed on (W3C Trace Context §3.3.1.5).
 _MAX_TRACESTATE: Final = 512
 
-_SAMPLED: Final = 1  #: W3C Trace Context §3.2.2.5.1
+_SAMPLED: Final = 1  #: the flag `sampled` (W3C Trace Context §3.2.2.5.1)
 _METRICS: Final = "opentelemetry.sdk.metrics"
 _SDK: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _W3C: Final = TraceContextTextMapPropagator()
 
 
-class Exporting(Protocol):
-    """Spans on their way to a collector; no call waits for it longer than it is told to."""
+class SpanExport(Protocol):
+    """A `SpanExport` sends spans to a collector; `flush` and `stop` take `seconds` at most."""
 
     @property
     def tracer(self) -> Tracer: ...
@@ -58,39 +58,44 @@ class Exporting(Protocol):
 
 
 class Tracing:
-    """The spans of one process. Does nothing until it is started, or where nothing is configured.
+    """A `Tracing` makes the spans of one process. Until it is started, and where no endpoint is
+    configured, it records nothing.
 
-    It has to be started in the process that it is for: its threads do not live through a fork.
+    Start it in the process whose spans it makes: its threads do not survive a fork.
     """
 
     def __init__(self, service: str = "", *, configured: bool = False) -> None:
-        """`service` is the `service.name` where the environment has none."""
+        """Take the `service.name` for an environment that sets none."""
         self._service = service
         self._configured = configured
-        self._exporting: Exporting | None = None
+        self._exporting: SpanExport | None = None
 
     @classmethod
     def from_env(cls, service: str, environ: Mapping[str, str]) -> Self:
-        """Raises `SettingsError` when spans are to be exported and cannot be."""
+        """Read the OTEL_* variables.
+
+        Raises `SettingsError` when they ask for an export that is impossible here.
+        """
         return cls(service, configured=_is_configured(environ))
 
     def start(self) -> None:
+        """Begin to export, where that is configured; it is safe to call twice."""
         if self._configured and self._exporting is None:
             if sys.modules.get(_METRICS, log) is None:
-                del sys.modules[_METRICS]  # see app/__init__.py; what is loaded now may want it
+                del sys.modules[_METRICS]  # app/__init__.py blocks it; the SDK imports it
             module: Any = import_module("app.observability.span_export")
             try:
                 self._exporting = module.start(self._service)
-            except ValueError as error:  # numbers of the environment that do not fit each other
+            except ValueError as error:  # numbers among the variables do not fit together
                 log.error("traces are not sent: %s", error)  # noqa: TRY400  no traceback
 
     def flush(self, seconds: float) -> None:
-        """Send what has ended; come back after `seconds` whether it has arrived or not."""
+        """Send the spans that have ended; return after `seconds`, whether they arrived or not."""
         if self._exporting:
             self._exporting.flush(seconds)
 
     def stop(self, seconds: float) -> None:
-        """Send the rest; what has not arrived after `seconds` is lost."""
+        """Send the rest and end; spans that have not arrived after `seconds` are lost."""
         if self._exporting:
             self._exporting.stop(seconds)
             self._exporting = None
@@ -108,9 +113,10 @@ class Tracing:
         parent: Mapping[str, str] | None = None,
         attributes: Mapping[str, str | int | float | bool] | None = None,
     ) -> Iterator[Span]:
-        """A span for the length of a `with`, below the one around it, or below `parent`.
+        """Record a span for the length of a `with`, below the current one, or below `parent`.
 
-        An exception that leaves it is told by its type alone: what it says may be a user's.
+        The span names the type of an exception that leaves the `with`, and not its message, which
+        may hold a user's text.
         """
         if self._exporting is None:
             yield trace.INVALID_SPAN
@@ -131,7 +137,7 @@ class Tracing:
 
     @contextmanager
     def within(self, parent: Mapping[str, str]) -> Iterator[None]:
-        """Be part of a trace without a span of one's own."""
+        """Make `parent` the current trace for the length of a `with`, without a span."""
         if self._exporting is None:
             yield
             return
@@ -146,18 +152,18 @@ OFF: Final = Tracing()
 
 
 def current() -> Span:
-    """The span around here; one that records nothing where there is none."""
+    """Return the current span; without one, a span that records nothing."""
     return trace.get_current_span()
 
 
 def failed(span: Span, why: str) -> None:
-    """`why` is one of few words: a type, a reason."""
+    """Mark a span as failed; `why` is a type or a reason, of which there are few."""
     span.set_attribute(ERROR, why)
     span.set_status(Status(StatusCode.ERROR, why))
 
 
 def record(error: BaseException) -> None:
-    """An error that nobody foresaw, on the span around it, as it is in the log."""
+    """Put an unexpected error on the current span, with its traceback, as the log has it."""
     span = current()
     if span.is_recording():
         stack = "".join(traceback.format_exception(error))
@@ -173,10 +179,10 @@ def record(error: BaseException) -> None:
 
 
 def carrier(*, recorded: bool = True) -> dict[str, str]:
-    """The headers by which another process goes on with the trace of here; empty without one.
+    """Return the headers by which another process continues the current trace; empty without one.
 
-    With `recorded` false, it has its calls in the trace, but makes no spans of them: so says the
-    flag `sampled`, which samplers go by unless told otherwise.
+    With `recorded` false, the flag `sampled` is off. The other process then knows the trace and
+    makes no spans, unless its sampler ignores the flag.
     """
     found: dict[str, str] = {}
     _W3C.inject(found)
@@ -188,40 +194,42 @@ def carrier(*, recorded: bool = True) -> dict[str, str]:
     return found
 
 
-def carried(headers: Mapping[Any, Any]) -> dict[str, str]:
-    """Of somebody's headers, those that carry a trace; whether they make sense is seen later."""
+def extract(headers: Mapping[Any, Any]) -> dict[str, str]:
+    """Return those headers that carry a trace, unchecked."""
     return {n: headers[n] for n in HEADERS if n in headers and isinstance(headers[n], str)}
 
 
-def written() -> str:
-    """The trace of here, to be put on record; empty without one."""
+def to_json() -> str:
+    """Return the current trace as text for a build's record; empty without one."""
     found = carrier()
     return json.dumps(found) if found else ""
 
 
-def read(written: str) -> dict[str, str] | None:
-    """What `written` wrote; None for whatever else is there."""
+def from_json(text: str) -> dict[str, str] | None:
+    """Return the headers of a trace that `to_json` wrote; None for any other text."""
     with suppress(ValueError):
-        found = json.loads(written or "null")
+        found = json.loads(text or "null")
         if isinstance(found, dict):
-            return carried(found)
+            return extract(found)
     return None
 
 
 def environment() -> dict[str, str]:
-    """The variables by which a program that is started here goes on with the trace
-    (OpenTelemetry, Environment Variables as Context Propagation Carriers)."""
+    """Return the variables by which a program that this process starts continues the trace.
+
+    OpenTelemetry names them in "Environment Variables as Context Propagation Carriers".
+    """
     return {name.upper(): value for name, value in carrier().items()}
 
 
 def ids() -> dict[str, str]:
-    """What log lines say of the trace that they belong to."""
-    here = current().get_span_context()
-    if not here.is_valid:
+    """Return the ids of trace and span for a log line; empty without a trace."""
+    span = current().get_span_context()
+    if not span.is_valid:
         return {}
     return {
-        "trace_id": trace.format_trace_id(here.trace_id),
-        "span_id": trace.format_span_id(here.span_id),
+        "trace_id": trace.format_trace_id(span.trace_id),
+        "span_id": trace.format_span_id(span.span_id),
     }
 
 
@@ -230,7 +238,7 @@ def _read(parent: Mapping[str, str]) -> context.Context:
 
 
 def _is_configured(environ: Mapping[str, str]) -> bool:
-    """Raises `SettingsError`."""
+    """Return whether spans are to be exported. Raises `SettingsError`."""
     variable = next((name for name in _ENDPOINTS if environ.get(name, "").strip()), None)
     disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if variable is None or disabled or environ.get("OTEL_TRACES_EXPORTER") == "none":

@@ -69,7 +69,7 @@ def test_what_is_off_costs_no_span_and_no_header() -> None:
     with OFF.span("x", parent={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}) as span:
         assert not span.is_recording()
         assert tracing.carrier() == tracing.ids() == tracing.environment() == {}
-        assert tracing.written() == ""
+        assert tracing.to_json() == ""
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_what_is_off_costs_no_span_and_no_header() -> None:
     ],
 )
 def test_a_trace_that_makes_no_sense_is_none(headers: dict[str, object]) -> None:
-    found = tracing.carried(headers)
+    found = tracing.extract(headers)
     assert set(found) <= {"traceparent"}
     assert tracing._read(found) == {}
 
 
 @pytest.mark.parametrize("written", ["", "nonsense", "[]", '"traceparent"', "{}", '{"x": 1}'])
 def test_a_record_without_a_trace_that_makes_sense_has_none(written: str) -> None:
-    assert not tracing.read(written)
+    assert not tracing.from_json(written)
 
 
 def run(part: str, **env: str) -> subprocess.CompletedProcess[str]:

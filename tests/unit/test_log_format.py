@@ -176,7 +176,7 @@ def test_a_thread_has_the_context_of_who_started_it() -> None:
         found.append(log_context.fields())
 
     with log_context.bound(build_id="bld_1"):
-        with_it = threading.Thread(target=log_context.here(look))
+        with_it = threading.Thread(target=log_context.with_context(look))
     with_it.start()
     with_it.join()
     assert found == [{"build_id": "bld_1"}]
