@@ -1,7 +1,8 @@
-"""Tokens before and after verification, and the two kinds of principal that they can name.
+"""The claims of tokens before and after verification, and the two kinds of principal that they
+name.
 
-Everything that JWT libraries leave open is closed here: duplicate names, encodings other than
-UTF-8, padding, second spellings, sizes, numbers out of range.
+The parser closes what JWT libraries leave open: duplicate names, encodings other than UTF-8,
+padding, second spellings of one token, sizes, and numbers out of range.
 """
 
 import base64
@@ -15,16 +16,16 @@ from app.minting import BuildPrincipal
 from app.tokens.errors import InvalidToken
 from app.tokens.strict_json import parse_object
 
-#: Characters of the longest token that is looked at; parsing longer junk costs milliseconds.
+#: Characters of the longest token that is parsed; longer junk would cost milliseconds.
 MAX_TOKEN: Final = 8 * 1024
 #: Characters of the largest identifier (`sub`, client and key ids, custom claims).
 MAX_IDENTIFIER: Final = 512
 _MAX_AUDIENCES: Final = 32
-#: NumericDates (RFC 7519 §2) beyond this are no time: the year 9999.
+#: The largest NumericDate (RFC 7519 §2) that is accepted: the end of the year 9999.
 _MAX_TIME: Final = 253_402_300_799
 
-#: RFC 7515 §7.1, and nothing else: no padding, no white space, no empty signature. Five segments
-#: would be an encrypted token (RFC 7516), which nobody sends here.
+#: The compact serialization of RFC 7515 §7.1, and nothing else: no padding, no white space, no
+#: empty signature. Five segments would be an encrypted token (RFC 7516), which is not supported.
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  #: RFC 6749 §3.3
@@ -35,17 +36,17 @@ UnverifiedPayload = NewType("UnverifiedPayload", Mapping[str, Any])
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnverifiedToken:
-    """A token that is well formed; nothing in it may be believed."""
+    """A token that is well-formed; nothing in it may be trusted yet."""
 
     unverified_header: UnverifiedHeader = field(repr=False)
     unverified_payload: UnverifiedPayload = field(repr=False)
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
-    token_id: str  #: fingerprint of the signed part; the signature itself has several spellings
+    token_id: str  #: SHA-256 of the signed part; a signature itself may have several encodings
 
     @classmethod
     def parse(cls, raw: str) -> Self:
-        """Raises `InvalidToken` for whatever is not a compact JWS of two JSON objects."""
+        """Parse a compact JWS of two JSON objects. Raises `InvalidToken` for anything else."""
         if len(raw) > MAX_TOKEN:
             raise InvalidToken("the token is too long")
         if not _COMPACT.fullmatch(raw):
@@ -66,12 +67,12 @@ class UnverifiedToken:
 
 
 def encode(raw: bytes) -> str:
-    """base64url without padding (RFC 7515 §2)."""
+    """Return base64url without padding (RFC 7515 §2)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 def _decode(segment: str) -> bytes:
-    """Undo `encode`; raises `ValueError` for any other spelling of the same bytes."""
+    """Undo `encode`; raise `ValueError` for any other encoding of the same bytes."""
     raw = segment.encode("ascii")
     decoded = base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
     if base64.urlsafe_b64encode(decoded).rstrip(b"=") != raw:
@@ -81,15 +82,15 @@ def _decode(segment: str) -> bytes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
-    """What a verified token says, whoever it is for."""
+    """The claims of a verified token, of either kind."""
 
     issuer: str
     subject: str
     audiences: tuple[str, ...]
     scopes: frozenset[str]
     client_id: str  #: `client_id` (RFC 9068), `azp` (Auth0)
-    issued_at: int
-    expires_at: int
+    issued_at: int  #: seconds since 1970
+    expires_at: int  #: seconds since 1970
     token_id: str
     bound_to: str | None  #: thumbprint of the key whose holder alone may use it (RFC 9449 §6.1)
     extra: Mapping[str, Any] = field(repr=False)  #: all claims, as they came
@@ -97,7 +98,7 @@ class Claims:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UserPrincipal:
-    """A user, through an application of theirs."""
+    """A user, who acts through the application `client_id`."""
 
     user_id: str
     scopes: frozenset[str]
@@ -122,7 +123,11 @@ def build_principal(claims: Claims, *, user_id: str, build_id: str) -> BuildPrin
 
 
 def identifier(payload: Mapping[str, Any], name: str) -> str:
-    """A claim that must be a short string of printable characters: it goes into keys and logs."""
+    """Return a claim that must be a short string of printable characters, as it goes into keys and
+    logs.
+
+    Raises `InvalidToken`.
+    """
     value = payload.get(name)
     if (
         not isinstance(value, str)
@@ -134,7 +139,10 @@ def identifier(payload: Mapping[str, Any], name: str) -> str:
 
 
 def numeric_date(payload: Mapping[str, Any], name: str) -> float:
-    """A claim that must be a NumericDate (RFC 7519 §2); a string or a truth value is none."""
+    """Return a claim that must be a NumericDate (RFC 7519 §2), in seconds since 1970.
+
+    Raises `InvalidToken`, for a string or a Boolean too.
+    """
     value = payload.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIME:
         raise InvalidToken(f"the claim {name} is missing or not a time")
@@ -142,7 +150,8 @@ def numeric_date(payload: Mapping[str, Any], name: str) -> float:
 
 
 def audiences(payload: Mapping[str, Any]) -> tuple[str, ...]:
-    """`aud`, a string or a list of strings (RFC 7519 §4.1.3)."""
+    """Return `aud`, which is a string or a list of strings (RFC 7519 §4.1.3). Raises
+    `InvalidToken`."""
     value = payload.get("aud")
     found = [value] if isinstance(value, str) else value
     if not isinstance(found, list) or not 0 < len(found) <= _MAX_AUDIENCES:
@@ -153,7 +162,7 @@ def audiences(payload: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def scope_list(payload: Mapping[str, Any]) -> frozenset[str]:
-    """Okta's `scp`, a list of words; absent means none."""
+    """Return Okta's `scp`, a list of scopes; none if it is absent. Raises `InvalidToken`."""
     value = payload.get("scp", [])
     if not isinstance(value, list) or not all(
         isinstance(word, str) and _SCOPE.fullmatch(word) for word in value
@@ -163,8 +172,10 @@ def scope_list(payload: Mapping[str, Any]) -> frozenset[str]:
 
 
 def scopes(payload: Mapping[str, Any]) -> frozenset[str]:
-    """`scope`, a string of words between spaces (RFC 6749 §3.3); absent means none. Neither a list
-    nor another claim like `permissions` adds any."""
+    """Return `scope`, a string of scopes between spaces (RFC 6749 §3.3); none if it is absent.
+
+    Neither a list nor another claim like `permissions` adds any. Raises `InvalidToken`.
+    """
     value = payload.get("scope", "")
     if not isinstance(value, str):
         raise InvalidToken("the claim scope is not usable")

@@ -1,4 +1,4 @@
-"""Checking proofs of possession (RFC 9449 §4.3): the whole list, in its order where it matters."""
+"""The proof checker makes all checks of a DPoP proof that RFC 9449 §4.3 lists."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,26 +11,26 @@ from app.tokens.claims import UnverifiedHeader, UnverifiedToken, identifier, num
 from app.tokens.errors import InvalidProof, InvalidToken
 from app.tokens.keys import VerificationKey, verification_key
 
-#: Seconds around now in which a proof may have been made: clocks disagree, requests take time.
+#: Seconds before and after now in which a proof may be issued: clocks differ, requests take time.
 _PROOF_LIFETIME: Final = 60.0
 
-#: Seconds for which a proof's `jti` is remembered: until the proof is too old to be taken again.
+#: Seconds for which a proof's `jti` is stored: until the proof is too old to be accepted again.
 _REPLAY_WINDOW: Final = 2 * _PROOF_LIFETIME + 1
 
-#: Whether a name is heard for the first time within so many seconds, by any replica.
+#: Marks a name as used for so many seconds; returns False if any replica had done so already.
 FirstUse = Callable[[str, float], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One that is good, but for whether it was used before."""
+    """A proof that is valid, except that it may have been used before."""
 
-    jkt: str  #: the thumbprint of the key that it was made with
+    jkt: str  #: RFC 7638 thumbprint of the key that signed it
     jti: str
 
 
 class ProofChecker:
-    """Safe to call from any number of tasks at once."""
+    """The proof checker verifies DPoP proofs. Safe to call from any number of tasks at once."""
 
     def __init__(
         self,
@@ -39,16 +39,16 @@ class ProofChecker:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`urls`: where clients and workers reach the API; what they name is compared with these
-        and not with `Host`, which a thief of a proof chooses himself."""
+        """`urls`: where clients and workers reach the API. `htu` is compared with these, and not
+        with `Host`, which the thief of a proof can choose."""
         self._bases = frozenset(_normal(url.rstrip("/")) for url in urls)
         self._first_use = first_use
         self._clock = clock
 
     def check(self, raw: str, *, method: str, path: str, token: str) -> Proof:
-        """What a proof proves; `use` it when the token, too, is found to be good.
+        """Verify a proof; the caller verifies the token next, and then calls `use`.
 
-        `path` is the request's, below the API's URL; `token` the access token beside the proof.
+        `path` is the request's, below the API's URL; `token` is the access token beside the proof.
         Raises `InvalidProof`.
         """
         try:
@@ -72,9 +72,10 @@ class ProofChecker:
         return Proof(jkt, jti)
 
     async def use(self, proof: Proof) -> None:
-        """Use it up. Only who holds a good token may make the API remember anything (§11.1).
+        """Use the proof up: only the holder of a valid token may make the API store anything
+        (§11.1).
 
-        Raises `InvalidProof` when it was used before, and what `first_use` raises.
+        Raises `InvalidProof` when the proof was used before, and what `first_use` raises.
         """
         if not await self._first_use(f"{proof.jkt}:{proof.jti}", _REPLAY_WINDOW):
             raise InvalidProof("the DPoP proof was used before")
@@ -90,7 +91,7 @@ class ProofChecker:
 
 
 def _key(unverified: UnverifiedHeader) -> tuple[VerificationKey, str]:
-    """The key in a proof's header, and its thumbprint."""
+    """Return the key in a proof's header, and its thumbprint. Raises `InvalidProof`."""
     jwk: Any = unverified.get("jwk")
     if unverified.get("typ") != TYPE:
         raise InvalidProof("the DPoP proof's typ is not dpop+jwt")
@@ -101,13 +102,15 @@ def _key(unverified: UnverifiedHeader) -> tuple[VerificationKey, str]:
     key = verification_key(jwk, frozenset({ALGORITHM})) if isinstance(jwk, dict) else None
     if key is None:
         raise InvalidProof("the DPoP proof brings no public key that can be used")
-    # Of the key as it was understood: the header's members may have a second spelling.
+    # Of the key as it was parsed: the header's members may have a second spelling.
     return key, thumbprint(key.jwk.Algorithm.to_jwk(key.jwk.key, as_dict=True))
 
 
 def _normal(url: str) -> str:
-    """RFC 9449 §4.3, RFC 3986 §6.2.2: without query and fragment, case and default port aside.
-    Raises `ValueError`."""
+    """Return a URL without query, fragment and default port, its host in lower case.
+
+    RFC 9449 §4.3, RFC 3986 §6.2.2. Raises `ValueError`.
+    """
     parts = urlsplit(url)
     host, port = (parts.hostname or "").lower(), parts.port
     if ":" in host:

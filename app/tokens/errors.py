@@ -1,11 +1,11 @@
-"""What can be wrong with tokens.
+"""The errors of tokens that were presented, and of key files.
 
-TokenError                a token that somebody presented; nothing of it is ever echoed
-├── InvalidToken          expired, forged, malformed, not for us: 401
-│   └── InvalidProof      its holder does not prove that the key it is bound to is theirs: 401
+TokenError                a client presented the token; no message ever repeats any of it
+├── InvalidToken          expired, forged, malformed, or for another audience: 401
+│   └── InvalidProof      the DPoP proof does not prove possession of the token's key: 401
 ├── WrongKind             a user token where a build token belongs, or the reverse: 403
-├── InsufficientScope     valid, but without the right that is needed: 403
-└── KeysUnavailable       the issuer's keys cannot be had: 503
+├── InsufficientScope     valid, but without the scope that is needed: 403
+└── KeysUnavailable       the issuer's keys cannot be fetched: 503
 KeyFileError              a signing key's file cannot be used; stops the start
 
 Messages of a `TokenError` are fixed sentences in the characters of RFC 6750 §3: no quotes and no
@@ -14,7 +14,7 @@ backslash.
 
 
 class TokenError(Exception):
-    """A presented token does not open this door."""
+    """A presented token does not authorize the call."""
 
 
 class InvalidToken(TokenError):
@@ -22,15 +22,15 @@ class InvalidToken(TokenError):
 
 
 class InvalidProof(InvalidToken):
-    """The proof of possession does not do (RFC 9449 §7.1 `invalid_dpop_proof`)."""
+    """The DPoP proof is not valid (RFC 9449 §7.1 `invalid_dpop_proof`)."""
 
 
 class WrongKind(TokenError):
-    """The token is valid, but of the kind that this call is not for."""
+    """The token is valid, but of the other kind: a user token for a build token, or the reverse."""
 
 
 class InsufficientScope(TokenError):
-    """The token lacks a right (RFC 6750 §3.1 `insufficient_scope`)."""
+    """The token lacks one of the scopes `needed` (RFC 6750 §3.1 `insufficient_scope`)."""
 
     def __init__(self, needed: frozenset[str], detail: str) -> None:
         self.needed = needed
@@ -38,7 +38,7 @@ class InsufficientScope(TokenError):
 
 
 class KeysUnavailable(TokenError):
-    """The issuer's keys cannot be had now; `retry_after` in seconds."""
+    """The issuer's keys cannot be fetched now; try again after `retry_after` seconds."""
 
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after

@@ -1,12 +1,13 @@
-"""Tokens that a provider exchanged for a user's (RFC 8693): what makes one a build token.
+"""`ExchangedTokens` decides which tokens that a provider exchanged for a user's are build tokens.
 
-Unlike a machine's, such a token stays the user's: `sub` is the user, and the client that it was
-issued to is ours. Stock providers write no build into it. It opens one build all the same: each
-attempt has the fingerprint of its token on record, and the store refuses every other token. Where a
-provider does write the claim `build_id`, it must be the right one.
+RFC 8693 describes the exchange. Unlike a machine's token, an exchanged one stays the user's: `sub`
+is the user, and the client that it was issued to is ours. Stock providers write no build id into
+it. It is valid for one build all the same: each attempt has the fingerprint of its token on record,
+and the store refuses every other token. Where a provider does write the claim `build_id`, it must
+be the right one.
 
-No token is both this and something else (RFC 8725 §3.12). A user's token is not issued to a minting
-client, and `Verifier.user` refuses those that are; a machine's `sub` is its client.
+No token is both an exchanged and another token (RFC 8725 §3.12): a user's token is not issued to a
+minting client, and `Verifier.user` refuses those that are; a machine's `sub` is its client.
 """
 
 from app.minting import BuildPrincipal
@@ -18,7 +19,7 @@ _CLIENT_SUBJECT = "@clients"  #: how a machine's `sub` ends
 
 
 class ExchangedTokens:
-    """Safe to call from any number of tasks at once."""
+    """`ExchangedTokens` verifies exchanged tokens. Safe to call from any number of tasks."""
 
     def __init__(self, verifier: Verifier) -> None:
         self.verifier = verifier
@@ -28,11 +29,11 @@ class ExchangedTokens:
         return self.verifier.policy
 
     async def build(self, raw: str, build_id: str, jkt: str | None = None) -> BuildPrincipal:
-        """The build `build_id`, as far as this token may speak for it. Raises any `TokenError`.
+        """Return the principal of the build `build_id`, if this token may act for it. Raises any
+        `TokenError`.
 
-        For `jkt` see `Verifier.claims`.
-
-        The caller compares the principal's `token_id` with the attempt's on record.
+        `jkt` is that of `Verifier.claims`. The caller compares the principal's `token_id` with the
+        one on record for the attempt.
         """
         claims = await self.verifier.claims(raw, jkt)
         policy = self.policy
@@ -51,7 +52,7 @@ class ExchangedTokens:
         return build_principal(claims, user_id=claims.subject, build_id=build_id)
 
     def is_exchanged(self, claims: Claims) -> bool:
-        """Whether our client obtained this token, for a user, by itself."""
+        """Return whether our client obtained this token for a user, acting by itself."""
         policy = self.policy
         return (
             claims.client_id in policy.minting_clients
@@ -64,8 +65,10 @@ class ExchangedTokens:
 
 
 def _acts_itself(claims: Claims) -> bool:
-    """RFC 8693 §4.1: who acts is in the outermost `act`; those inside are history. Not every
-    provider writes it."""
+    """Return whether the client itself is the actor, where the provider writes the claim `act`.
+
+    RFC 8693 §4.1: the outermost `act` names the current actor, nested ones are history.
+    """
     if "act" not in claims.extra:
         return True
     act = claims.extra["act"]

@@ -1,7 +1,6 @@
-"""The issuer's public keys: fetched over HTTP, kept, and never lost to a failed fetch.
+"""The JWKS cache fetches an issuer's public keys over HTTP, and keeps them when a fetch fails.
 
-PyJWT's own client blocks the event loop, reads without bound and forgets its keys when a fetch
-fails; this cache does none of that.
+PyJWT's own client blocks the event loop, reads without bound and loses its keys when a fetch fails.
 """
 
 import asyncio
@@ -24,14 +23,16 @@ _FAILURE_DELAY: Final = (1.0, 60.0)
 
 
 class JwksCache:
-    """The key set at `url`, cached; a `KeySource`.
+    """A `JwksCache` is the `KeySource` of the key set at `url`.
 
-    - One fetch at a time, in a task of its own, with an end to its duration (however slowly the
-      body drips) and size. A caller that goes away does not end it.
-    - Older than `soft_ttl`, the set is refreshed in the background while it goes on serving; older
-      than `hard_ttl`, it is not used any more.
-    - An unknown `kid` leads to one fetch in `unknown_kid_interval` at most, whatever comes of it.
-    - A failed fetch changes nothing but the time of the next.
+    - One fetch at a time, in a task of its own, bounded in time (however slowly the body arrives)
+      and size. A caller that is cancelled does not cancel it.
+    - A key set older than `soft_ttl` is refreshed in the background while it stays in use; one
+      older than `hard_ttl` is not used any more.
+    - An unknown `kid` leads to one fetch in `unknown_kid_interval` at most, whatever its outcome.
+    - A failed fetch changes nothing but the time of the next one.
+
+    Safe to call from any number of tasks of one event loop at once; `close` comes last.
     """
 
     def __init__(
@@ -69,11 +70,11 @@ class JwksCache:
         had_keys = self._age() is not None
         await self._load()
         if had_keys and kid is not None and kid not in self._keys:
-            await self._look_again(kid)
+            await self._fetch_for_unknown_kid(kid)
         return self._keys.get(kid, algorithm)
 
     async def ready(self) -> bool:
-        """Whether there are keys to verify with; fetches them when there are none yet."""
+        """Return whether there are keys to verify with; fetch them when there are none yet."""
         try:
             await self._load()
         except KeysUnavailable:
@@ -95,13 +96,16 @@ class JwksCache:
             if age is None or age > self._hard_ttl:
                 raise KeysUnavailable(max(1.0, self._not_before - self._clock()))
         elif age > self._soft_ttl and self._clock() >= self._not_before:
-            self._begin_fetch()
+            self._start_fetch()
 
     def _age(self) -> float | None:
         return None if self._fetched_at is None else self._clock() - self._fetched_at
 
-    async def _look_again(self, kid: str) -> None:
-        """The issuer may have a new key: fetch, but not for every name that somebody makes up."""
+    async def _fetch_for_unknown_kid(self, kid: str) -> None:
+        """Fetch the keys for a `kid` that may be new, at most once in `unknown_kid_interval`.
+
+        Raises `KeysUnavailable` while fetches fail.
+        """
         if self._fetching is not None:
             await self._fetch()
         now = self._clock()
@@ -109,18 +113,18 @@ class JwksCache:
             self._next_for_unknown_kid = now + self._unknown_kid_interval
             await self._fetch()
         if kid not in self._keys and self._failures:
-            # Not invalid: the key may well be there, only we cannot see it now.
-            next_look = max(self._next_for_unknown_kid, self._not_before)
-            raise KeysUnavailable(max(1.0, next_look - self._clock()))
+            # The token may be valid: the issuer may publish this key while we cannot fetch it.
+            next_fetch = max(self._next_for_unknown_kid, self._not_before)
+            raise KeysUnavailable(max(1.0, next_fetch - self._clock()))
 
-    def _begin_fetch(self) -> asyncio.Task[None]:
+    def _start_fetch(self) -> asyncio.Task[None]:
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._refresh(), name="jwks")
         return self._fetching
 
     async def _fetch(self) -> None:
-        """Wait for the one fetch; who stops waiting does not stop it."""
-        await asyncio.shield(self._begin_fetch())
+        """Wait for the one fetch; cancelling the caller does not cancel the fetch."""
+        await asyncio.shield(self._start_fetch())
 
     async def _refresh(self) -> None:
         try:
@@ -141,7 +145,7 @@ class JwksCache:
             self._fetching = None
 
     async def _download(self) -> KeySet:
-        """Raises `ValueError` for an answer without a key that we can use."""
+        """Return the key set. Raises `ValueError` for a response without a key that we can use."""
         headers = {
             "Accept": "application/jwk-set+json, application/json",
             "Accept-Encoding": "identity",  # what arrives is as large as what is kept
@@ -156,8 +160,8 @@ class JwksCache:
         ) as answer:
             if answer.status_code != httpx.codes.OK:
                 raise ValueError(f"status {answer.status_code}")
-            async for piece in answer.aiter_raw():
-                body += piece
+            async for chunk in answer.aiter_raw():
+                body += chunk
                 if len(body) > self._max_bytes:
                     raise ValueError(f"more than {self._max_bytes} bytes")
         keys = KeySet.from_jwks(parse_object(bytes(body)), self._algorithms)

@@ -1,4 +1,4 @@
-"""Public keys that verify tokens: one key, one algorithm (RFC 8725 §3.1)."""
+"""Verification keys: each public key is good for one algorithm (RFC 8725 §3.1)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from jwt.exceptions import PyJWTError
 
 from app.tokens.errors import InvalidToken
 
-#: Every algorithm that an issuer may be trusted with, and the key that it takes. No symmetric one:
-#: who can verify with it can also forge.
+#: Every algorithm that an issuer may use, and the type of its key. None is symmetric: a verifier
+#: could forge its signatures.
 KEY_TYPES: Final[Mapping[str, tuple[str, str | None]]] = {
     "RS256": ("RSA", None),
     "RS384": ("RSA", None),
@@ -24,10 +24,10 @@ KEY_TYPES: Final[Mapping[str, tuple[str, str | None]]] = {
     "ES512": ("EC", "P-521"),
 }
 
-#: RFC 7518 §3.3; above the upper bound a verification takes milliseconds.
+#: RFC 7518 §3.3; beyond the upper bound, a verification takes milliseconds.
 _RSA_BITS: Final = range(2048, 8192 + 1)
 
-#: Members that only a private key has (RFC 7518 §6). Published, it is anyone's.
+#: Members that only a private key has (RFC 7518 §6). A published private key is not trusted.
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 _MAX_KID: Final = 512
@@ -42,36 +42,39 @@ class VerificationKey:
     jwk: PyJWK = field(repr=False)
 
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
-        """Whether this key made the signature.
+        """Return whether this key made the signature.
 
-        PyJWT's algorithm, not its decoder: the token was taken apart already, and a second parser
-        would be a second opinion on what it says.
+        Uses PyJWT's algorithm, not its decoder: the token was parsed already, and a second parser
+        could read it differently.
         """
         return bool(self.jwk.Algorithm.verify(signing_input, self.jwk.key, signature))
 
 
 class KeySource(Protocol):
-    """Where one issuer's keys come from. Safe to call from any number of tasks at once."""
+    """A `KeySource` provides one issuer's keys. Safe to call from any number of tasks at once."""
 
     async def key(self, kid: str | None, algorithm: str) -> VerificationKey:
-        """The key for a token's header. Raises `InvalidToken` when there is none such, and
-        `KeysUnavailable` when it cannot be known."""
+        """Return the key that a token's header names.
+
+        Raises `InvalidToken` when there is no such key, and `KeysUnavailable` when that cannot be
+        known.
+        """
         ...
 
 
 class KeySet:
-    """Keys by their id. `kid` is only ever a key into this dictionary (RFC 8725 §3.10)."""
+    """A key set finds keys by their id. `kid` is only ever a dictionary key (RFC 8725 §3.10)."""
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self._all = tuple(keys)
         self._by_kid: dict[str, VerificationKey] = {}
-        twice: set[str] = set()
+        duplicates: set[str] = set()
         for key in self._all:
             if key.kid is not None and self._by_kid.setdefault(key.kid, key) is not key:
-                twice.add(key.kid)
-        for kid in twice:  # which of them is meant, nobody can say
+                duplicates.add(key.kid)
+        for kid in duplicates:  # it is ambiguous which of them is meant
             del self._by_kid[kid]
-        self._all = tuple(key for key in self._all if key.kid not in twice)
+        self._all = tuple(key for key in self._all if key.kid not in duplicates)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -85,7 +88,8 @@ class KeySet:
         return self._by_kid.get(kid)
 
     def get(self, kid: str | None, algorithm: str) -> VerificationKey:
-        """Raises `InvalidToken` when there is no such key, or it is for another algorithm."""
+        """Return the key `kid`. Raises `InvalidToken` if there is none, or it is for another
+        algorithm."""
         key = self._find(kid)
         if key is None:
             raise InvalidToken("the token is signed with a key that its issuer does not publish")
@@ -95,7 +99,8 @@ class KeySet:
 
     @classmethod
     def from_jwks(cls, document: Mapping[str, Any], algorithms: frozenset[str]) -> "KeySet":
-        """The usable keys of a JWK Set (RFC 7517 §5: others are ignored). Raises `ValueError`."""
+        """Return the usable keys of a JWK Set; RFC 7517 §5: others are ignored. Raises
+        `ValueError`."""
         keys = document.get("keys")
         if not isinstance(keys, list):
             raise ValueError("no JWK Set")  # noqa: TRY004  bad content, not a bad call
@@ -104,7 +109,7 @@ class KeySet:
 
 
 class StaticKeys:
-    """Keys that are known once and for all: our own."""
+    """`StaticKeys` is a `KeySource` of keys that never change: our own."""
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self._keys = KeySet(keys)
@@ -115,7 +120,7 @@ class StaticKeys:
 
 
 def verification_key(jwk: dict[str, Any], algorithms: frozenset[str]) -> VerificationKey | None:
-    """The key that a JWK describes, or None when it is not one for signatures of `algorithms`."""
+    """Return the key that a JWK describes; None if it is no key for signatures of `algorithms`."""
     kid = jwk.get("kid")
     if not (kid is None or (isinstance(kid, str) and 0 < len(kid) <= _MAX_KID)):
         return None
@@ -135,7 +140,7 @@ def verification_key(jwk: dict[str, Any], algorithms: frozenset[str]) -> Verific
 
 
 def _algorithm(jwk: Mapping[str, Any], algorithms: frozenset[str]) -> str | None:
-    """The one algorithm of a key: its own `alg`; else the only one that fits it, RS256 first."""
+    """Return a key's own `alg`, or else the only algorithm that fits it, RS256 first."""
     fitting = [
         alg
         for alg in sorted(algorithms & KEY_TYPES.keys())

@@ -1,4 +1,4 @@
-"""A private key that signs tokens, and the file that keeps it."""
+"""A signing key is the private key that signs tokens, and the file that stores it."""
 
 import hashlib
 import json
@@ -29,12 +29,13 @@ _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _RSA_BITS: Final = 2048  #: RFC 7518 §3.3
 
-#: The members of a JWK that its thumbprint is made of (RFC 7638 §3.2).
+#: The members of a JWK that its thumbprint is the hash of (RFC 7638 §3.2).
 _REQUIRED: Final = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n")}
 
 
 class SigningKey:
-    """Loaded once: PyJWT takes 31 ms for each signature when it is given PEM text."""
+    """A `SigningKey` is parsed once: PyJWT takes 31 ms for each signature when it is given PEM
+    text."""
 
     def __init__(self, private: _PrivateKey) -> None:
         """Raises `ValueError` for a key that is neither EC P-256 nor RSA of 2048 bits or more."""
@@ -59,29 +60,30 @@ class SigningKey:
 
     @classmethod
     def generate(cls, alg: Alg = "ES256") -> Self:
-        """A new key, in memory only."""
+        """Return a new key, in memory only."""
         if alg == "ES256":
             return cls(ec.generate_private_key(ec.SECP256R1()))
         return cls(rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS))
 
     @classmethod
     def load_or_create(cls, path: Path, alg: Alg = "ES256") -> Self:
-        """The key in a PEM file; made, for its owner's eyes only, where there is none.
+        """Load the key from a PEM file; create the file, readable by its owner only, if there is
+        none.
 
-        `alg` is for a new key; one that exists says itself what it is. Several processes may do
-        this at once: all get the same key. Raises `KeyFileError`.
+        `alg` is for a new key; an existing key has its own algorithm. Safe to call from several
+        processes at once: all get the same key. Raises `KeyFileError`.
         """
         try:
             if not path.exists():
-                made = cls.generate(alg)
-                if _create(path, made.pem()):
-                    return made
+                new = cls.generate(alg)
+                if _create(path, new.pem()):
+                    return new
             return cls(_load(path))
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyFileError(f"{path} cannot be used as a signing key: {error}") from error
 
     def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
-        """A JWT with these claims."""
+        """Return a JWT with these claims."""
         headers = {"typ": typ, "kid": self.kid}
         token: str = jwt.encode(dict(claims), self._private, algorithm=self.alg, headers=headers)
         return token
@@ -96,18 +98,18 @@ class SigningKey:
         return key
 
     def pem(self) -> bytes:
-        """The private key, to be kept (PKCS #8)."""
+        """Return the private key in PEM (PKCS #8), to be stored."""
         return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _thumbprint(required: Mapping[str, str]) -> str:
-    """RFC 7638 §3: the hash of the required members, sorted, without spaces."""
+    """Return the thumbprint of RFC 7638 §3: a hash of the sorted members, without spaces."""
     canonical = json.dumps(dict(required), sort_keys=True, separators=(",", ":"))
     return encode(hashlib.sha256(canonical.encode("utf-8")).digest())
 
 
 def _create(path: Path, pem: bytes) -> bool:
-    """Write a file that appears whole or not at all; False where another appeared meanwhile."""
+    """Write a file atomically; return False where another process has created one meanwhile."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

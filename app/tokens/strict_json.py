@@ -1,4 +1,4 @@
-"""JSON from strangers: one spelling, one meaning, bounded."""
+"""A strict parser for JSON from outside, which has one meaning and is bounded in depth."""
 
 import json
 import math
@@ -9,7 +9,7 @@ MAX_DEPTH: Final = 16
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object that `raw` is; raises `ValueError` for anything else: see `parse`."""
+    """Parse a JSON object as `parse` does. Raises `ValueError` for any other value too."""
     value = parse(raw)
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004  the caller handed in bytes, rightly
@@ -17,18 +17,18 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def parse(raw: bytes) -> Any:  # noqa: ANN401  any JSON
-    """Return the JSON value that `raw` is; raises `ValueError` for what readers disagree on.
+    """Parse a JSON value. Raises `ValueError` for what two parsers could read differently.
 
-    UTF-8 without a BOM only (RFC 8259 §8.1, RFC 8725 §3.7); member names differ at every depth
-    (RFC 7515 §4, RFC 7519 §4: the last one winning is how two readers come to disagree); numbers
-    are finite; strings are Unicode text, not halves of surrogate pairs.
+    UTF-8 without a BOM only (RFC 8259 §8.1, RFC 8725 §3.7). Member names differ at every depth (RFC
+    7515 §4, RFC 7519 §4), as parsers disagree on which duplicate wins. Numbers are finite. Strings
+    are Unicode text, not halves of surrogate pairs.
     """
     text = raw.decode("utf-8")
     try:
         value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    # The count of brackets bounds the depth, so that ordinary input is not walked.
+    # The count of brackets bounds the depth, so that ordinary input need not be traversed.
     if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise ValueError("nested too deeply")
     if "\\ud" in text or "\\uD" in text:
@@ -55,7 +55,8 @@ def _finite(digits: str) -> float:
 
 
 def _depth(value: object) -> int:
-    """Levels of nesting; level by level, so that it cannot exhaust the stack."""
+    """Return the levels of nesting; the loop goes level by level, so that it cannot exhaust the
+    stack."""
     depth, level = 0, [value]
     while level:
         containers = [item for item in level if isinstance(item, dict | list)]
@@ -68,7 +69,7 @@ def _depth(value: object) -> int:
     return depth
 
 
-#: Made once: it is on the path of every call.
+#: Made once, since every request needs it.
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=_finite
 )

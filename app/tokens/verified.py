@@ -1,8 +1,8 @@
-"""Tokens whose signature was verified a moment ago, so that it need not be verified again.
+"""The cache of verified tokens saves the signature check of a token that is used again.
 
-A worker sends one token with each of its calls, an SPA one for an hour. What is kept is what the
-signature and the claims by themselves say. Whether the token is still good, and for what, is asked
-anew each time: its end, the key's being among its issuer's, and all that depends on the call.
+A worker sends one token with each of its calls, an SPA one for an hour. The cache holds what
+follows from the token alone. All else is checked at each use: whether the token has expired,
+whether its key is still among its issuer's, and what depends on the call.
 """
 
 import hashlib
@@ -13,34 +13,34 @@ from typing import Final
 from app.tokens.claims import MAX_TOKEN, Claims
 from app.tokens.keys import KeySource, VerificationKey
 
-#: Tokens that one process keeps: some 3 KB each, 30 KB for the largest that there are.
+#: Tokens that one process caches: some 3 KB each, 30 KB for the largest that are accepted.
 MAX_CACHED_TOKENS: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifiedToken:
-    """A token that `key` has signed; its times are as exact as it says them."""
+    """A token whose signature `key` has verified; its times keep their fractions of a second."""
 
     claims: Claims
-    not_before: float  #: the later of `iat` and `nbf`
-    expires_at: float
+    not_before: float  #: the later of `iat` and `nbf`, in seconds since 1970
+    expires_at: float  #: seconds since 1970
     key: VerificationKey
-    kid: str | None  #: how the token's header names it
-    keys: KeySource  #: of its issuer, which `key` came from
+    kid: str | None  #: the key's id in the token's header
+    keys: KeySource  #: of the token's issuer
 
     async def key_stands(self) -> bool:
-        """Whether its issuer's key of that name is this one still, and not one that came later.
+        """Return whether the issuer still publishes the very key that verified this token.
 
-        Raises what `KeySource.key` raises: `InvalidToken` once there is none of that name.
+        Raises what `KeySource.key` raises: `InvalidToken` once the issuer has no key of that id.
         """
         return await self.keys.key(self.kid, self.key.algorithm) is self.key
 
 
 class VerifiedTokens:
-    """The tokens that were used last, by their SHA-256: the tokens themselves are not kept.
+    """A least-recently-used cache of tokens by their SHA-256; the tokens themselves are not kept.
 
-    A token is found by all of its characters: one with another signature, or with another spelling
-    of this one, is another token.
+    The whole token is hashed: with another signature, or another encoding of the same one, it is
+    another token.
     """
 
     def __init__(self, most: int) -> None:
@@ -64,7 +64,8 @@ class VerifiedTokens:
 
 
 def _digest(raw: str) -> bytes:
-    """Empty for what is no token at all, whose characters may have no bytes."""
+    """Return the SHA-256 of a token; empty for what cannot be one, and may not even encode to
+    bytes."""
     if len(raw) > MAX_TOKEN or not raw.isascii():
         return b""
     return hashlib.sha256(raw.encode("ascii")).digest()

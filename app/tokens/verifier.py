@@ -1,8 +1,8 @@
-"""Whether a token is good, and for what: one path for every token, then two kinds of it.
+"""The verifier decides whether a token is valid, and which of the two kinds it is of.
 
-Which kind a token is, follows from who obtained it: a machine (client credentials) or a person's
-application. The rules of the two exclude each other (RFC 8725 §3.12): no token passes both `user`
-and `build`, whatever claims it carries.
+All tokens take one path; then the kind follows from who obtained the token: a machine (client
+credentials) or a person's application. The rules of the two kinds exclude each other (RFC 8725
+§3.12): no token passes both `user` and `build`, whatever claims it carries.
 """
 
 import time
@@ -29,8 +29,8 @@ from app.tokens.verified import MAX_CACHED_TOKENS, VerifiedToken, VerifiedTokens
 #: `typ` of an RFC 9068 access token, lower case, without `application/` (RFC 7515 §4.1.9).
 _ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105
 
-#: What Auth0's own dialect says, or nothing. Any other explicit type is some other kind of JWT
-#: (an ID token's logout, a DPoP proof, a security event) and no access token (RFC 8725 §3.11).
+#: `typ` in Auth0's own dialect, or its absence. Any other explicit type marks another kind of JWT
+#: (a logout token, a DPoP proof, a security event) and no access token (RFC 8725 §3.11).
 _PLAIN: Final = frozenset({None, "jwt"})
 
 #: RFC 9068 §2.2. `aud`, `iss`, `exp`, `iat` and `sub` are required in either dialect.
@@ -42,7 +42,7 @@ _CLIENT_CREDENTIALS: Final = "client-credentials"
 _CLIENT_SUBJECT: Final = "@clients"
 
 
-#: RFC 9449 §7.1 and §7.2, by whether the token is bound and whether there is a proof.
+#: Messages by whether the token is bound and whether there is a proof (RFC 9449 §7.1, §7.2).
 _NOT_TAKEN: Final[Mapping[tuple[bool, bool], str]] = {
     (True, False): "the token is bound to a key: send it as DPoP, with a proof",
     (False, True): "the token is bound to no key: send it as Bearer",
@@ -50,10 +50,10 @@ _NOT_TAKEN: Final[Mapping[tuple[bool, bool], str]] = {
 }
 
 
-#: How an issuer spells what a token says: as RFC 9068 and Auth0 do, or as Okta does (a list `scp`).
+#: How an issuer names claims: as RFC 9068 and Auth0 do, or as Okta does (`cid`, and a list `scp`).
 Dialect = Literal["standard", "okta"]
 
-#: The claim that names the client: RFC 9068's or Auth0's; Okta's.
+#: The claims that name the client: RFC 9068's and Auth0's, or Okta's.
 _CLIENT: Final[Mapping[Dialect, Sequence[str]]] = {
     "standard": ("client_id", "azp"),
     "okta": ("cid",),
@@ -62,7 +62,8 @@ _CLIENT: Final[Mapping[Dialect, Sequence[str]]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrustedIssuer:
-    """An issuer, by the exact spelling of its `iss`, and what its signatures look like."""
+    """An issuer, by the exact spelling of its `iss`, with its keys and the algorithms it may sign
+    with."""
 
     issuer: str
     keys: KeySource
@@ -77,13 +78,13 @@ class TrustedIssuer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """Whom tokens have to be for, and which ones may name a build."""
+    """The policy says which audiences tokens must have, and which tokens may name a build."""
 
-    audience: str
-    mint_audience: str
+    audience: str  #: of user tokens
+    mint_audience: str  #: of build tokens
     namespace: str  #: prefix of the claims `user_id` and `build_id`
-    minting_clients: frozenset[str]
-    delegated: frozenset[str]  #: the scope of a build token, exactly
+    minting_clients: frozenset[str]  #: ids of the clients that may obtain build tokens
+    delegated: frozenset[str]  #: the scopes of a build token, exactly
     leeway: float = 30.0  #: seconds by which clocks may disagree
     minting_issuers: frozenset[str] | None = None  #: None: any trusted one
     #: Thumbprints of the keys that build tokens must be bound to; empty: they need not be bound.
@@ -99,7 +100,7 @@ class Policy:
 
 
 class Verifier:
-    """Safe to call from any number of tasks at once."""
+    """The verifier turns tokens into principals. Safe to call from any number of tasks at once."""
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Verifier:
         clock: Callable[[], float] = time.time,
         max_cached_tokens: int = MAX_CACHED_TOKENS,
     ) -> None:
-        """`max_cached_tokens`: verified tokens that are remembered, for their next use."""
+        """`max_cached_tokens`: verified tokens that are cached for their next use."""
         self.policy = policy
         self._issuers = {trusted.issuer: trusted for trusted in issuers}
         self._clock = clock
@@ -118,7 +119,7 @@ class Verifier:
             raise ValueError("the same issuer twice: its keys would be ambiguous")
 
     async def user(self, raw: str, jkt: str | None = None) -> UserPrincipal:
-        """The user behind a token; for `jkt` see `claims`. Raises any `TokenError`."""
+        """Return the user behind a token; for `jkt` see `claims`. Raises any `TokenError`."""
         claims = await self.claims(raw, jkt)
         if self._is_machine(claims):
             raise WrongKind("this call takes a user's token, not a machine's")
@@ -132,7 +133,7 @@ class Verifier:
         )
 
     async def build(self, raw: str, jkt: str | None = None) -> BuildPrincipal:
-        """The build behind a token; for `jkt` see `claims`. Raises any `TokenError`."""
+        """Return the build behind a token; for `jkt` see `claims`. Raises any `TokenError`."""
         claims = await self.claims(raw, jkt)
         if not self._is_minted(claims):
             raise WrongKind("this call takes a build token, as a worker gets it with its build")
@@ -156,26 +157,28 @@ class Verifier:
         )
 
     async def claims(self, raw: str, jkt: str | None = None) -> Claims:
-        """What a token of either kind says, checked but for its kind. Raises any `TokenError`.
+        """Return the claims of a token of either kind, verified except for its kind. Raises any
+        `TokenError`.
 
-        `jkt` is the thumbprint of the key that the sender has proved to hold, None for a mere
-        bearer: a token that is bound to a key is taken from the one, and no other from the other.
+        `jkt` is the thumbprint of the key whose possession the sender has proved, None for a bearer
+        without proof. A token that is bound to a key is accepted with a proof by that key only; a
+        token that is not bound is accepted without a proof only.
         """
-        token = await self._remembered(raw) or await self._verify(raw)
+        token = await self._find_verified(raw) or await self._verify(raw)
         claims = token.claims
         if claims.bound_to != jkt:
             raise InvalidToken(_NOT_TAKEN[claims.bound_to is not None, jkt is not None])
         return claims
 
-    async def _remembered(self, raw: str) -> VerifiedToken | None:
-        """What was found out of this very token before, as far as that stands now."""
+    async def _find_verified(self, raw: str) -> VerifiedToken | None:
+        """Return the cached result for this very token, if it is still valid."""
         known = self._verified.find(raw)
         if known is None:
             return None
         if self._clock() >= known.expires_at or not await known.key_stands():
             self._verified.drop(raw)
             return None
-        self._check_begin(known.not_before)  # the clock may have been set back
+        self._check_not_before(known.not_before)  # the clock may have been set back
         return known
 
     async def _verify(self, raw: str) -> VerifiedToken:
@@ -195,12 +198,13 @@ class Verifier:
             kid=kid,
             keys=trusted.keys,
         )
-        if self._clock() < expires_at:  # leeway is for those who ask, not to be kept for
+        if self._clock() < expires_at:  # leeway lets a token pass, but it is not worth caching
             self._verified.keep(raw, verified)
         return verified
 
     def _trusted(self, unverified_issuer: object) -> TrustedIssuer:
-        """RFC 9068 §4: compared to the letter; only that issuer's keys are looked at."""
+        """Return the issuer that `iss` names, character by character (RFC 9068 §4); only its keys
+        are used."""
         trusted = (
             self._issuers.get(unverified_issuer) if isinstance(unverified_issuer, str) else None
         )
@@ -209,24 +213,25 @@ class Verifier:
         return trusted
 
     def _checked_times(self, signed: Mapping[str, Any]) -> tuple[float, float]:
-        """When the token ends and begins to be good; now is between."""
+        """Return `exp`, and the later of `iat` and `nbf`. Raises `InvalidToken` unless now is
+        between."""
         expires_at = numeric_date(signed, "exp")
         not_before = numeric_date(signed, "iat")
         if self._clock() >= expires_at + self.policy.leeway:
             raise InvalidToken("the token has expired")
         if "nbf" in signed:
             not_before = max(not_before, numeric_date(signed, "nbf"))
-        self._check_begin(not_before)
+        self._check_not_before(not_before)
         return expires_at, not_before
 
-    def _check_begin(self, not_before: float) -> None:
+    def _check_not_before(self, not_before: float) -> None:
         if not_before > self._clock() + self.policy.leeway:
             raise InvalidToken("the token is not valid yet")
 
     def _checked(
         self, signed: Mapping[str, Any], trusted: TrustedIssuer, token_id: str, *, rfc_9068: bool
     ) -> Claims:
-        """What it says, whenever it is read."""
+        """Return the claims that do not depend on the time. Raises `InvalidToken`."""
         if rfc_9068:
             for name in _REQUIRED_BY_9068:
                 identifier(signed, name)
@@ -249,8 +254,10 @@ class Verifier:
         )
 
     def _is_machine(self, claims: Claims) -> bool:
-        """Whether a client got this token for itself (RFC 9700 §4.15: it must not pass for a
-        user, whatever it calls itself)."""
+        """Return whether a client obtained this token for itself.
+
+        RFC 9700 §4.15: it must not pass for a user's, whatever its claims say.
+        """
         return (
             claims.client_id in self.policy.minting_clients
             or claims.extra.get("gty") == _CLIENT_CREDENTIALS
@@ -259,8 +266,11 @@ class Verifier:
         )
 
     def _is_minted(self, claims: Claims) -> bool:
-        """Whether this token's claims about a build are ours: only minting clients may make them,
-        and only for themselves. Everything that passes here is a machine's, see `_is_machine`."""
+        """Return whether this token's claims about a build are to be trusted.
+
+        Only minting clients may make such claims, and only for themselves. Every token that passes
+        here is a machine's by `_is_machine`.
+        """
         issuers = self.policy.minting_issuers
         return (
             claims.client_id in self.policy.minting_clients
@@ -273,9 +283,9 @@ class Verifier:
 def _header(
     unverified: Mapping[str, Any], algorithms: frozenset[str]
 ) -> tuple[str, str | None, bool]:
-    """`alg`, `kid`, and whether the token follows RFC 9068.
+    """Return `alg`, `kid`, and whether the token follows RFC 9068. Raises `InvalidToken`.
 
-    Keys that the header brings or points to (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
+    Keys that the header contains or points to (`jwk`, `jku`, `x5c`, `x5u`) are ignored.
     """
     alg, kid, typ = unverified.get("alg"), unverified.get("kid"), unverified.get("typ")
     if not isinstance(alg, str) or alg not in algorithms:  # case-sensitive, RFC 7515 §4.1.1
@@ -295,7 +305,8 @@ def _header(
 
 
 def _bound_to(signed: Mapping[str, Any]) -> str | None:
-    """The one kind of binding that can be proved here; a token with another is nobody's."""
+    """Return the thumbprint in `cnf`, None without it. Any other binding cannot be proved here, so
+    that such a token is refused."""
     if "cnf" not in signed:
         return None
     cnf = signed["cnf"]
@@ -305,7 +316,7 @@ def _bound_to(signed: Mapping[str, Any]) -> str | None:
 
 
 def _client(signed: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The client, by whichever of these names it is called; where several are, they agree."""
+    """Return the client id, by any of these claims; where several are present, they must agree."""
     clients = {identifier(signed, name) for name in names if name in signed}
     if len(clients) != 1:
         raise InvalidToken("the token does not say for which client it was issued")

@@ -1,8 +1,8 @@
-"""How the minting client proves to a token endpoint who it is.
+"""Client authentication proves to a token endpoint who the minting client is.
 
-`client_secret_post` and `client_secret_basic` (RFC 6749 §2.3.1) send the secret itself;
-`private_key_jwt` (RFC 7523 §3, OpenID Connect Core §9) sends a signed statement that lives for a
-minute and names the provider that it is for, so that nothing worth stealing leaves this process.
+`client_secret_post` and `client_secret_basic` (RFC 6749 §2.3.1) send the secret itself.
+`private_key_jwt` (RFC 7523 §3, OpenID Connect Core §9) sends a signed assertion that is valid for a
+minute and names the provider as its audience, so that nothing worth stealing leaves this process.
 """
 
 import base64
@@ -26,37 +26,38 @@ AssertionAlg = Literal["ES256", "PS256", "RS256"]
 #: RFC 7523 §2.2.
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-#: Seconds that an assertion is good for: one request, and clocks that disagree a little. Auth0 and
-#: Okta refuse more than five minutes and an hour.
+#: Seconds for which an assertion is valid: one request, and clocks that differ a little. Auth0
+#: refuses more than five minutes, Okta more than an hour.
 _ASSERTION_LIFETIME: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:
-    """What one request carries to authenticate its client."""
+    """The credentials of one request: members of its body, and headers."""
 
     members: Mapping[str, str] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class ClientAuthentication(Protocol):
-    """A way to authenticate; safe to call from any number of tasks at once."""
+    """A `ClientAuthentication` is one method of RFC 6749 §2.3. Safe to call from any number of
+    tasks at once."""
 
     @property
     def client_id(self) -> str: ...
 
     def credentials(self) -> Credentials:
-        """For one request; the next one, a repetition too, needs its own."""
+        """Return the credentials of one request; every request, a retry too, needs new ones."""
         ...
 
-    def redact(self, words: str) -> str:
-        """`words` of the provider without any secret that it may have repeated."""
+    def redact(self, text: str) -> str:
+        """Return `text`, which the provider sent, without any secret that it may have repeated."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClientSecretPost:
-    """The secret as a member of the request's body."""
+    """`ClientSecretPost` sends the secret as a member of the request's body."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -66,36 +67,41 @@ class ClientSecretPost:
             members={"client_id": self.client_id, "client_secret": self.client_secret}
         )
 
-    def redact(self, words: str) -> str:
-        return _without(self.client_secret, words)
+    def redact(self, text: str) -> str:
+        return _redact(self.client_secret, text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClientSecretBasic:
-    """The secret in an `Authorization` header, and only there: RFC 6749 §2.3 allows one method."""
+    """`ClientSecretBasic` sends the secret in an `Authorization` header, and only there.
+
+    RFC 6749 §2.3 allows one method for each request.
+    """
 
     client_id: str
     client_secret: str = field(repr=False)
 
     def credentials(self) -> Credentials:
-        # Form-urlencoded first (RFC 6749 §2.3.1, appendix B): a colon or a percent sign in either
-        # half would be read as something else.
+        # Form-urlencoded first (RFC 6749 §2.3.1, appendix B), or a colon or a percent sign in
+        # either half would be misread.
         pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
         encoded = base64.b64encode(pair.encode("ascii")).decode("ascii")
         return Credentials(headers={"Authorization": f"Basic {encoded}"})
 
-    def redact(self, words: str) -> str:
-        return _without(self.client_secret, words)
+    def redact(self, text: str) -> str:
+        return _redact(self.client_secret, text)
 
 
 class AssertionKey:
-    """The private key that signs assertions."""
+    """An `AssertionKey` is the private key that signs assertions."""
 
     def __init__(
         self, key: SigningKey, *, alg: AssertionAlg | None = None, kid: str | None = None
     ) -> None:
-        """`alg` defaults to the key's own; `kid` to its RFC 7638 thumbprint. Raises `ValueError`
-        for an algorithm that the key cannot do."""
+        """`alg` defaults to the key's own algorithm, `kid` to its RFC 7638 thumbprint.
+
+        Raises `ValueError` for an algorithm that the key cannot sign with.
+        """
         private = load_pem_private_key(key.pem(), password=None)
         possible: tuple[AssertionAlg, ...] = ("ES256",)
         if isinstance(private, rsa.RSAPrivateKey):
@@ -114,9 +120,10 @@ class AssertionKey:
 
     @classmethod
     def load(cls, path: Path, *, alg: AssertionAlg | None = None, kid: str | None = None) -> Self:
-        """The key in a PEM file that nobody but its owner can read. Raises `KeyFileError`.
+        """Load the key from a PEM file that only its owner can read. Raises `KeyFileError`.
 
-        Never made here: the provider has to know its public half before it is of any use.
+        The file is never created here: a new key is of no use before the provider knows its public
+        half.
         """
         if not path.exists():
             raise KeyFileError(f"{path} does not exist")
@@ -132,7 +139,7 @@ class AssertionKey:
 
 
 class PrivateKeyJwt:
-    """A signed assertion of who asks, for one request."""
+    """`PrivateKeyJwt` signs an assertion of the client's identity for each request."""
 
     def __init__(
         self,
@@ -142,9 +149,12 @@ class PrivateKeyJwt:
         audience: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`audience` is the provider's issuer identifier; its token endpoint's URL only where the
-        provider takes nothing else (RFC 7523 §3 allows both; an audience that several providers
-        accept lets one of them use our assertion at another, hence a single string)."""
+        """`audience` is the provider's issuer identifier, or the URL of its token endpoint where
+        the provider accepts nothing else: RFC 7523 §3 allows both.
+
+        It is a single string, because one of several providers that accept the same audience could
+        use our assertion at another.
+        """
         self.client_id = client_id
         self._key = key
         self._audience = audience
@@ -171,9 +181,9 @@ class PrivateKeyJwt:
             }
         )
 
-    def redact(self, words: str) -> str:
-        return words  # no secret was sent
+    def redact(self, text: str) -> str:
+        return text  # no secret was sent
 
 
-def _without(secret: str, words: str) -> str:
-    return words.replace(secret, "***") if secret else words
+def _redact(secret: str, text: str) -> str:
+    return text.replace(secret, "***") if secret else text

@@ -1,8 +1,8 @@
-"""Build tokens from an OAuth provider, by the client credentials grant (RFC 6749 §4.4).
+"""The client credentials minter obtains build tokens by that grant (RFC 6749 §4.4).
 
-The request carries `user_id` and `build_id` as further members; the provider turns them into claims
-(at Auth0: an Action on the machine-to-machine flow). A provider may ignore what it does not know;
-then the token that comes back does not fit and is refused here.
+The request carries `user_id` and `build_id` as further members, which the provider turns into
+claims (at Auth0: an Action on the machine-to-machine flow). A provider may ignore members that it
+does not know; its token then does not fit the request, and is refused here.
 """
 
 from typing import Literal
@@ -14,8 +14,10 @@ from app.tokens.verifier import Verifier
 
 
 class ClientCredentialsMinter:
-    """A `TokenMinter`. A request whose answer was lost may have been served: that token is never
-    used."""
+    """A `TokenMinter` that asks the provider for each token.
+
+    A request whose response was lost may have been served: that token is never used.
+    """
 
     def __init__(
         self,
@@ -25,8 +27,8 @@ class ClientCredentialsMinter:
         *,
         target: Literal["audience", "resource"] = "audience",
     ) -> None:
-        """`target` is the parameter that names the workers' API: `audience` at Auth0, `resource`
-        by RFC 8707."""
+        """`target` is the parameter that names the workers' API: `audience` at Auth0, `resource` by
+        RFC 8707."""
         self._endpoint = endpoint
         self._audience = audience
         self._verifier = verifier

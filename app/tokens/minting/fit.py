@@ -1,7 +1,7 @@
-"""Whether the token that a provider returned is the one that was asked for.
+"""Checks whether the token that a provider issued is the one that was requested.
 
-Providers drop custom claims, ignore requested scopes and fix lifetimes without saying so; what
-counts is the token that came back. Each message says what to change, and where.
+Providers drop custom claims, ignore requested scopes and set lifetimes of their own without saying
+so: only the token itself tells. Each error message says what to change, and where.
 """
 
 import math
@@ -28,35 +28,37 @@ async def accept(
     asked_at: float,
     jkt: str | None = None,
 ) -> MintedToken:
-    """Verify a new token as the worker's calls will be, and check that it fits the request.
+    """Verify a new token as the API will verify the worker's calls, and check that it fits the
+    request.
 
-    `asked_at` is when (seconds since the epoch) the provider was asked; `jkt` the thumbprint of the
-    key that the token was to be bound to. Raises `UnfitToken`, or
-    `ProviderUnavailable` while the issuer's keys cannot be had.
+    `asked_at` is when the provider was asked, in seconds since 1970; `jkt` is the thumbprint of the
+    key that the token should be bound to. Raises `UnfitToken`, or `ProviderUnavailable` while the
+    issuer's keys cannot be fetched.
     """
     try:
         facts = await verifier.build(unverified_raw, jkt)
     except KeysUnavailable as error:
         raise ProviderUnavailable(str(error), error.retry_after) from None
     except TokenError as error:
-        raise UnfitToken(await _why(verifier, unverified_raw, error, jkt)) from None
+        raise UnfitToken(await _explain(verifier, unverified_raw, error, jkt)) from None
     check_fit(facts, request, asked_at=asked_at)
     return MintedToken(token=unverified_raw, facts=facts)
 
 
 def check_fit(facts: BuildPrincipal, request: MintRequest, *, asked_at: float) -> None:
-    """Raises `UnfitToken` unless the token is for this build, `TooShort` unless it lasts."""
+    """Raise `UnfitToken` unless the token is for this build, and `TooShort` if it expires too
+    early."""
     if facts.build_id != request.build_id or facts.user_id != request.user_id:
         raise UnfitToken(
             "the token was made for another build or user: something between here and the "
             "provider caches its answers, or the provider does not take the claims from the request"
         )
-    # Whole seconds: an issuer cuts its `iat` down to them, and the second may have turned since we
-    # asked. The margin for minting covers the rest.
-    lasts = facts.expires_at - max(math.floor(asked_at), facts.issued_at)
-    if lasts < request.lifetime:
+    # Whole seconds: an issuer rounds its `iat` down, and the second may have changed since the
+    # request. The margin for minting covers the rest.
+    lifetime = facts.expires_at - max(math.floor(asked_at), facts.issued_at)
+    if lifetime < request.lifetime:
         raise TooShort(
-            f"the token lasts {lasts} s but this build needs {math.ceil(request.lifetime)} s: "
+            f"the token lasts {lifetime} s but this build needs {math.ceil(request.lifetime)} s: "
             f"raise the token lifetime of API {facts.audience} at the provider to "
             f"{_with_room(request.lifetime)} s or more, or lower BATON_MAX_BUILD_TIMEOUT, the "
             "build's timeout, BATON_QUEUE_TTL or BATON_REPORT_WINDOW"
@@ -64,11 +66,11 @@ def check_fit(facts: BuildPrincipal, request: MintRequest, *, asked_at: float) -
 
 
 def _with_room(seconds: float) -> int:
-    """The next full minute at least 30 s on, so that a slow clock does not spoil it."""
+    """Return the next full minute at least 30 s later, so that a slow clock does not matter."""
     return math.ceil((seconds + 30) / 60) * 60
 
 
-async def _why(
+async def _explain(
     verifier: Verifier, unverified_raw: str, refusal: TokenError, jkt: str | None
 ) -> str:
     try:

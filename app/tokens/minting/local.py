@@ -1,6 +1,6 @@
-"""Build tokens signed with an own key: no provider, no round trip.
+"""The local minter signs build tokens with a key of its own: no provider, no round trip.
 
-The tokens are RFC 9068 access tokens of an issuer of their own; its keys are published so that
+The tokens are RFC 9068 access tokens of an issuer of their own, whose keys are published so that
 others can verify them too.
 """
 
@@ -19,8 +19,10 @@ from app.tokens.verifier import Policy, TrustedIssuer, Verifier
 
 
 class LocalMinter:
-    """A `TokenMinter`. The first key signs; all of them verify, so that tokens outlive a rotation:
-    put the new key first and keep the old one for as long as a token lasts."""
+    """A `TokenMinter` whose first key signs, while all of its keys verify.
+
+    To rotate, put the new key first, and keep the old one for the lifetime of a token.
+    """
 
     def __init__(
         self,
@@ -34,7 +36,8 @@ class LocalMinter:
         worker_keys: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`worker_keys`: thumbprints of keys; tokens are bound to the first (RFC 9449 §6.1)."""
+        """`worker_keys`: thumbprints of keys, to the first of which tokens are bound (RFC 9449
+        §6.1)."""
         if len({key.kid for key in keys}) != len(keys) or not keys:
             raise ValueError("one or more signing keys, all different")
         self._keys = tuple(keys)
@@ -58,17 +61,17 @@ class LocalMinter:
         self._verifier = Verifier([trusted], self._policy, clock=clock)
 
     async def mint(self, request: MintRequest) -> MintedToken:
-        """See `TokenMinter`. Signing takes 0.3 ms at most (RS256) and happens in place."""
+        """See `TokenMinter`. Signing takes 0.3 ms at most (RS256), so the event loop does it."""
         now = self._clock()
         token = self._keys[0].sign(self._claims(request, now), typ="at+jwt")
         return await accept(self._verifier, token, request, asked_at=now, jkt=self._bound_to)
 
     def _claims(self, request: MintRequest, now: float) -> dict[str, Any]:
-        """RFC 9068 §2.2, and whose build it is."""
+        """Return the claims of RFC 9068 §2.2, and those that name the build and its user."""
         bound = {"cnf": {"jkt": self._bound_to}} if self._bound_to else {}
         return bound | {
             "iss": self._issuer,
-            # Rounded up one by one: a float of this size has no room for the lifetime's fraction.
+            # Each is rounded up by itself: a float of this size would lose the lifetime's fraction.
             "exp": math.ceil(now) + math.ceil(request.lifetime),
             "aud": self._policy.mint_audience,
             "sub": f"{self._client_id}@clients",
@@ -81,11 +84,11 @@ class LocalMinter:
         }
 
     def jwks(self) -> dict[str, Any]:
-        """The JWK Set (RFC 7517 §5) to publish."""
+        """Return the JWK Set (RFC 7517 §5) to publish."""
         return {"keys": [key.public_jwk() for key in self._keys]}
 
     def key_source(self) -> KeySource:
-        """The same keys, for a `Verifier`."""
+        """Return the same keys for a `Verifier`."""
         return StaticKeys(key.verification_key() for key in self._keys)
 
     async def close(self) -> None:

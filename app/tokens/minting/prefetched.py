@@ -1,8 +1,8 @@
-"""Build tokens that were obtained at submission, handed out one after another at dispatch.
+"""The prefetched minter hands out build tokens that were obtained when the build was submitted.
 
-They wait sealed, each for its own build: who reads the store, or puts one build's tokens on
-another, gets nothing that opens. A token is handed out until a worker has claimed the build with
-it, so that it is not lost with a lost message; the claim takes it away.
+The tokens are stored sealed, each for its own build: a reader of the store, or someone who moves a
+token to another build, gets nothing that can be opened. A token is handed out until a worker has
+claimed the build with it, so that it is not lost with a lost message; the claim removes it.
 """
 
 import time
@@ -25,26 +25,27 @@ from app.tokens.minting.fit import check_fit
 
 
 class PrefetchedTokenSource(Protocol):
-    """Where a build's sealed tokens wait."""
+    """A `PrefetchedTokenSource` stores a build's sealed tokens."""
 
     async def first(self, build_id: str) -> str | None:
-        """The one that is next; None when there is no more."""
+        """Return the next token; None when there is none left."""
         ...
 
     async def remove(self, build_id: str, sealed: str) -> None:
-        """Throw one away; fine when it is gone already."""
+        """Remove a token; safe to call twice."""
         ...
 
 
 def sealed(seal: Seal, build_id: str, tokens: Sequence[MintedToken]) -> tuple[str, ...]:
-    """What is stored of them for a build."""
+    """Return the tokens sealed for a build, as they are stored."""
     return tuple(seal.seal(minted.token, purpose=_purpose(build_id)) for minted in tokens)
 
 
 class PrefetchedTokenMinter:
-    """A `TokenMinter` that asks nobody: the provider may be away, the user long gone.
+    """A `TokenMinter` that needs no provider, which may be down, and no user, who may have signed
+    out.
 
-    Unlike others it may hand out a token again: the one that no worker has claimed its build with.
+    Unlike other minters it hands a token out again until a worker has claimed the build with it.
     """
 
     def __init__(
@@ -61,8 +62,8 @@ class PrefetchedTokenMinter:
         self._clock = clock
 
     async def mint(self, request: MintRequest) -> MintedToken:
-        """See `TokenMinter`. A token that does not last any more is thrown away. Raises `NoneLeft`
-        after the last one."""
+        """See `TokenMinter`. Tokens that expire too early are removed. Raises `NoneLeft` after the
+        last one."""
         last: TooShort | None = None
         while (prefetched := await self._source.first(request.build_id)) is not None:
             raw = self._open(prefetched, request.build_id)
@@ -91,7 +92,7 @@ class PrefetchedTokenMinter:
 
     async def _read(self, raw: str, request: MintRequest) -> MintedToken:
         now = self._clock()
-        # Ours by its seal, and verified when it came; its keys need not be there to see its end.
+        # The seal shows that it was verified before: `exp` can be read without the issuer's keys.
         expires_at = numeric_date(UnverifiedToken.parse(raw).unverified_payload, "exp")
         if expires_at <= now:
             raise TooShort("the last of them has expired")
@@ -100,7 +101,7 @@ class PrefetchedTokenMinter:
         except KeysUnavailable as error:
             raise ProviderUnavailable(str(error), error.retry_after) from None
         except TokenError as error:
-            # Not thrown away: keys or settings that are wrong for the moment would cost all builds.
+            # The token is kept: keys or settings that are wrong for a moment must cost no builds.
             raise UnfitToken(
                 f"the build's token, good when it was exchanged, is not accepted now: {error}; see "
                 "whether BATON_ISSUER, BATON_JWKS_URL or BATON_MINT_CLIENT_ID have changed"

@@ -1,7 +1,7 @@
-"""Asking a token endpoint (RFC 6749 §3.2) until it answers or time is up.
+"""The token endpoint client (RFC 6749 §3.2) retries until it has a response or the deadline passes.
 
-What every grant has in common: authentication, limits, repetition, and the reading of errors. What
-the answer is good for is the grant's own business.
+It has what all grants share: authentication, limits, retries and the parsing of errors. Each grant
+decides by itself whether the token fits.
 """
 
 import asyncio
@@ -20,30 +20,30 @@ from app.minting import ProviderRefused, ProviderUnavailable, UnfitToken
 from app.tokens.minting.client_authentication import ClientAuthentication
 from app.tokens.strict_json import parse_object
 
-#: Bytes of a token endpoint's largest answer; a token itself has 8 KB at most.
+#: Bytes of the largest response that is read; a token itself has 8 KB at most.
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 
-#: How every JWT looks: a provider may repeat the one that it was given.
+#: Matches every JWT: a provider may repeat the one that it was sent.
 _JWT: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*)*")
 
-#: Characters of a provider's own words that go into a message.
+#: Characters of a provider's error text that go into a message.
 _MAX_WORDS: Final = 200
 
-#: Answers after which the same request may succeed a moment later.
+#: Statuses after which the same request may succeed a moment later.
 _TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenAnswer:
-    """A successful answer (RFC 6749 §5.1); nothing in it has been verified."""
+    """A successful response (RFC 6749 §5.1); nothing in it has been verified."""
 
     unverified_token: str = field(repr=False)
-    asked_at: float  #: seconds since 1970, before the request left
-    members: Mapping[str, Any] = field(repr=False)  #: all of them, as they came
+    asked_at: float  #: seconds since 1970, just before the request was sent
+    members: Mapping[str, Any] = field(repr=False)  #: of the response's JSON object
 
 
 class _Retry(Exception):
-    """One attempt failed in passing."""
+    """One try failed transiently."""
 
     def __init__(self, why: str, after: float | None = None) -> None:
         self.why = why
@@ -65,10 +65,12 @@ class _Answer:
 
 
 class TokenEndpoint:
-    """Safe to ask from any number of tasks at once. `http` stays its owner's; times in seconds.
+    """A client of one token endpoint. Safe to call from any number of tasks at once; all times in
+    seconds.
 
-    What fails in passing (429, 5xx, connections, slow answers) is tried again within `deadline`. A
-    request whose answer was lost may have been served: that token is never used.
+    Transient failures (429, 5xx, connections, slow responses) are retried within `deadline`. A
+    request whose response was lost may have been served: that token is never used. `http` stays its
+    owner's, who closes it.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class TokenEndpoint:
         backoff: float = 0.5,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`backoff` is the pause after the first failure, doubled after each further one. `body`:
-        RFC 6749 knows forms only; Auth0 takes JSON too, and its Actions see its types."""
+        """`backoff` is the pause after the first failure, doubled after each further one.
+
+        `body`: RFC 6749 knows forms only; Auth0 takes JSON too, and its Actions see its types.
+        """
         self.url = httpx.URL(url)
         self.authentication = authentication
         self._http = http
@@ -98,9 +102,9 @@ class TokenEndpoint:
         return f"TokenEndpoint(url={str(self.url)!r}, authentication={self.authentication!r})"
 
     async def ask(self, members: Mapping[str, str]) -> TokenAnswer:
-        """The answer to a request of these members, beside those that authenticate the client.
+        """Send `members` with the client's credentials, and return the provider's response.
 
-        Raises `ProviderUnavailable`, `ProviderRefused`, `UnfitToken`.
+        Raises `ProviderUnavailable`, `ProviderRefused` or `UnfitToken`.
         """
         last: _Retry | None = None
         ends = asyncio.get_running_loop().time() + self._deadline
@@ -112,10 +116,10 @@ class TokenEndpoint:
             await asyncio.sleep(pause)
             asked_at = self._clock()
             try:
-                # Half of what is left: one answer that never comes must not use up the deadline.
+                # Half of the time left: one response that never comes must not use up the deadline.
                 async with asyncio.timeout((left - pause) / 2):
-                    answer = await self._ask(members)
-                return self._read(answer, asked_at)
+                    answer = await self._request(members)
+                return self._parse(answer, asked_at)
             except TimeoutError:
                 last = _Retry("it did not answer in time")
             except httpx.TransportError as error:
@@ -134,8 +138,8 @@ class TokenEndpoint:
         why, after = (last.why, last.after) if last else ("there was no time to ask it", None)
         return ProviderUnavailable(f"no token from {self.url}: {why}", after)
 
-    async def _ask(self, members: Mapping[str, str]) -> _Answer:
-        # Anew for each attempt: an assertion may be used once (RFC 7523 §3).
+    async def _request(self, members: Mapping[str, str]) -> _Answer:
+        # New credentials for each try: an assertion may be used once (RFC 7523 §3).
         credentials = self.authentication.credentials()
         content = {**members, **credentials.members}
         body: dict[str, Any] = {"json": content} if self._body == "json" else {"data": content}
@@ -163,7 +167,8 @@ class TokenEndpoint:
             )
 
     def _retry_after(self, value: str | None) -> float | None:
-        """RFC 9110 §10.2.3: seconds, or an HTTP date."""
+        """Parse a `Retry-After` (RFC 9110 §10.2.3), in seconds or an HTTP date, into seconds from
+        now."""
         if value is None:
             return None
         value = value.strip()
@@ -177,18 +182,20 @@ class TokenEndpoint:
             date = date.replace(tzinfo=UTC)
         return max(0.0, date.timestamp() - datetime.fromtimestamp(self._clock(), UTC).timestamp())
 
-    def _read(self, answer: _Answer, asked_at: float) -> TokenAnswer:
-        said = answer.json()
+    def _parse(self, answer: _Answer, asked_at: float) -> TokenAnswer:
+        members = answer.json()
         if (
             answer.status in _TRANSIENT_STATUSES
             or answer.status >= httpx.codes.INTERNAL_SERVER_ERROR
         ):
-            raise _Retry(f"it answered {answer.status}{self._words(said)}", answer.retry_after)
+            raise _Retry(
+                f"it answered {answer.status}{self._error_text(members)}", answer.retry_after
+            )
         if answer.status != httpx.codes.OK:
-            self._refused(answer.status, said)
-        if said is None:
+            self._raise_refused(answer.status, members)
+        if members is None:
             raise _Retry("its answer is not JSON")  # a page from something in between
-        token, token_type = said.get("access_token"), said.get("token_type")
+        token, token_type = members.get("access_token"), members.get("token_type")
         if not isinstance(token, str) or not token:
             raise ProviderRefused(
                 f"{self.url} answers without an access_token: is it a token endpoint? "
@@ -199,10 +206,10 @@ class TokenEndpoint:
                 "the provider did not issue a bearer token: turn off sender constraining "
                 "(DPoP, mTLS) for this client at the provider"
             )
-        return TokenAnswer(unverified_token=token, asked_at=asked_at, members=said)
+        return TokenAnswer(unverified_token=token, asked_at=asked_at, members=members)
 
-    def _refused(self, status: int, said: Mapping[str, Any] | None) -> NoReturn:
-        words = self._words(said)
+    def _raise_refused(self, status: int, members: Mapping[str, Any] | None) -> NoReturn:
+        words = self._error_text(members)
         if words:
             raise ProviderRefused(f"the provider refused ({status}){words}")
         raise ProviderRefused(
@@ -210,11 +217,12 @@ class TokenEndpoint:
             "token endpoint? (BATON_MINT_TOKEN_URL)"
         )
 
-    def _words(self, said: Mapping[str, Any] | None) -> str:
-        """The provider's `error` and `error_description` (RFC 6749 §5.2), fit for a log line."""
-        if said is None:
+    def _error_text(self, members: Mapping[str, Any] | None) -> str:
+        """Return the provider's `error` and `error_description` (RFC 6749 §5.2), fit for a log
+        line."""
+        if members is None:
             return ""
-        parts = [said.get("error"), said.get("error_description")]
+        parts = [members.get("error"), members.get("error_description")]
         words = ": ".join(part for part in parts if isinstance(part, str) and part)
         words = _JWT.sub("***", self.authentication.redact(words))
         words = "".join(c if c.isprintable() else " " for c in words)

@@ -1,19 +1,18 @@
-"""Build tokens in exchange for the user's own (RFC 8693), obtained while that one is alive.
+"""The token exchange (RFC 8693) obtains build tokens for a user's token while that one is valid.
 
-The exchange happens at submission: a user's token lives for minutes, a build may wait for hours.
-The exchanged token stays the user's (`sub`), is for the workers' API only (`aud`), and carries the
-one scope of a build token; see `app.tokens.exchanged` for what ties it to its build. Until dispatch
-it is kept sealed; see `app.tokens.minting.prefetched`.
+The exchange happens at submission: a user's token lives for minutes, while a build may wait for
+hours. The exchanged token stays the user's (`sub`), is for the workers' API only (`aud`), and
+carries the one scope of a build token; see `app.tokens.exchanged` for what ties it to its build.
+Until dispatch it is stored sealed; see `app.tokens.minting.prefetched`.
 
-Every attempt has a token of its own, and by the second one the user's is gone. Decided: as many
-tokens as a build may have attempts are exchanged at once, at submission, and each is good for one
+Every attempt has a token of its own, and by the second attempt the user's has expired. The
+decision: submission exchanges as many tokens as a build may have attempts, and each is good for one
 claim. The other ways, and why not:
 
 - Keeping the user's token until the provider is needed: it is worth more than all that comes of it.
-
 - A refresh token (§2.2.1 leaves it to the provider): Auth0's On-Behalf-Of and Okta's service apps
   issue none; Keycloak only behind a switch that is off, and it dies with the user's session. And it
-  would be the most valuable thing in the store: it makes tokens, these only are some.
+  would be the most valuable thing in the store: it makes tokens, while these are only some.
 - Exchanging the exchanged token again (§2.1 allows any subject token): Auth0 takes tokens whose
   `aud` is the asking client's own API, and allows a chain of five in `act` (§4.1). At Keycloak and
   Okta it works only for a client's own tokens. None lets the new token outlive the user's session.
@@ -38,14 +37,15 @@ from app.tokens.minting.token_endpoint import TokenAnswer, TokenEndpoint
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 
-#: Seconds after which a token without a `jti` differs from the one before: its `iat` does.
+#: Seconds after which a token without a `jti` differs from the one before, by its `iat`.
 _SAME_TOKEN_DELAY: Final = 1.0
-#: How often a token that was there before is asked for once more.
+#: How often another token is requested after the provider repeated one.
 _MAX_SAME_TOKENS: Final = 3
 
 
 class TokenExchange:
-    """Safe to call from any number of tasks at once."""
+    """A `TokenExchange` exchanges users' tokens at one endpoint. Safe to call from any number of
+    tasks."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class TokenExchange:
         return f"TokenExchange({self._endpoint!r})"
 
     async def exchange(self, subject_token: str, request: MintRequest) -> MintedToken:
-        """A build token for the user whose token `subject_token` is, verified and fit.
+        """Exchange a user's token for a build token, which is verified and fits the request.
 
-        The caller has verified that one and that its user may delegate: some providers let a client
-        exchange a token for more than it holds. Raises `ProviderUnavailable` (try later),
-        `ProviderRefused` or `UnfitToken` (somebody has to change something).
+        The caller has verified `subject_token`, and that its user may delegate: some providers let
+        a client exchange a token for more than it holds. Raises `ProviderUnavailable` (retry
+        later), `ProviderRefused` or `UnfitToken` (the message says what has to be changed).
         """
         policy = self._tokens.policy
         answer = await self._endpoint.ask(
@@ -87,14 +87,14 @@ class TokenExchange:
     async def exchange_several(
         self, subject_token: str, request: MintRequest, count: int
     ) -> tuple[MintedToken, ...]:
-        """`count` different tokens, one for each attempt. Raises what `exchange` raises."""
+        """Return `count` different tokens, one for each attempt. Raises what `exchange` raises."""
         found: dict[str, MintedToken] = {}
-        same = 0
+        repeats = 0
         while len(found) < count:
             minted = await self.exchange(subject_token, request)
             if minted.facts.token_id in found:
-                same += 1
-                if same > _MAX_SAME_TOKENS:
+                repeats += 1
+                if repeats > _MAX_SAME_TOKENS:
                     raise UnfitToken(
                         "the provider answers with the same token again and again: something "
                         "between here and it caches its answers"
@@ -104,16 +104,17 @@ class TokenExchange:
         return tuple(found.values())
 
     def _check_answer(self, answer: TokenAnswer) -> None:
-        """RFC 8693 §2.2.1. The token itself is read too; this says sooner and better what to do."""
+        """Check the response's members by RFC 8693 §2.2.1, which gives a better error than the
+        token would."""
         issued = answer.members.get("issued_token_type")
         if issued != ACCESS_TOKEN:
-            said = "without saying of which type it is" if issued is None else "of another type"
+            flaw = "without saying of which type it is" if issued is None else "of another type"
             raise UnfitToken(
-                f"the provider issued a token {said} (issued_token_type): see that the client may "
+                f"the provider issued a token {flaw} (issued_token_type): see that the client may "
                 "exchange for access tokens there"
             )
         scope = answer.members.get("scope")
-        if scope is None:  # as asked for, says §2.2.1; the token will show
+        if scope is None:  # §2.2.1: as requested; the token is checked later
             return
         granted = frozenset(scope.split(" ")) - {""} if isinstance(scope, str) else frozenset()
         self._check_scope(granted)
@@ -126,7 +127,7 @@ class TokenExchange:
         except KeysUnavailable as error:
             raise ProviderUnavailable(str(error), error.retry_after) from None
         except TokenError as error:
-            raise UnfitToken(await self._why(unverified_raw, error)) from None
+            raise UnfitToken(await self._explain(unverified_raw, error)) from None
         if facts.user_id != request.user_id:
             raise UnfitToken(
                 "the exchanged token names another user than the one that was given: the provider "
@@ -135,7 +136,7 @@ class TokenExchange:
         check_fit(facts, request, asked_at=asked_at)
         return MintedToken(token=unverified_raw, facts=facts)
 
-    async def _why(self, unverified_raw: str, refusal: TokenError) -> str:
+    async def _explain(self, unverified_raw: str, refusal: TokenError) -> str:
         try:
             claims = await self._tokens.verifier.claims(unverified_raw)
         except TokenError as error:
@@ -166,7 +167,7 @@ class TokenExchange:
             )
 
     def _check_scope(self, granted: frozenset[str]) -> None:
-        """Raises `UnfitToken` unless exactly the scope that was asked for was granted."""
+        """Raise `UnfitToken` unless exactly the requested scope was granted."""
         wanted = self._tokens.policy.delegated
         asked = " ".join(sorted(wanted))
         wider = " ".join(sorted(granted - wanted))
