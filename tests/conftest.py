@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.support.servers.certificates import Certificate, certificate_for
+from tests.support.servers.rabbitmq_process import CONSUMER_TIMEOUT, RabbitProcess
+
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,11 +23,14 @@ settings.register_profile("baton", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("baton")
 
 #: Run by one process, which starts one browser and signs in once.
-_TOGETHER: Final = "tests/browser/"
+_BROWSER: Final = "tests/browser/"
+
+#: Run by one process, which starts one RabbitMQ.
+_RABBITMQ: Final = ("tests/e2e/test_rabbitmq.py", "tests/seams/test_queue.py")
 
 #: Begun first, so that none of them is waited for alone; the rest follow by their names, which
 #: ends with the units.
-_LONGEST_FIRST: Final = (_TOGETHER, "tests/e2e/test_storm.py")
+_LONGEST_FIRST: Final = (_BROWSER, "tests/e2e/test_storm.py", *_RABBITMQ)
 
 _SLOWEST: Final = 10
 
@@ -33,7 +39,10 @@ class _ByFile(LoadFileScheduling):
     """A file's tests share what is made for them, so they run in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _TOGETHER if nodeid.startswith(_TOGETHER) else nodeid.partition("::")[0]
+        if nodeid.startswith(_BROWSER):
+            return _BROWSER
+        file = nodeid.partition("::")[0]
+        return _RABBITMQ[0] if file in _RABBITMQ else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByFile:
@@ -75,3 +84,19 @@ def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(certifi, "where", lambda: str(one))
         yield
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Of `localhost`, and of an authority that nobody trusts."""
+    return certificate_for("localhost", tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def rabbit(
+    certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RabbitProcess]:
+    """One for all tests that a process runs; its start costs ten seconds of CPU."""
+    folder = tmp_path_factory.mktemp("rabbit")
+    with RabbitProcess(folder, consumer_timeout=CONSUMER_TIMEOUT, tls=certificate) as process:
+        yield process

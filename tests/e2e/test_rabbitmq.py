@@ -17,22 +17,18 @@ from tests.support.waiting import wait_until
 #: Runs until it is told to end: the other builds of a test decide how long that is.
 ENDLESS = "echo begun; while :; do sleep 0.2; done"
 
-#: Seconds after which this RabbitMQ closes the channel of who does not acknowledge a message.
-PATIENCE = 3
+
+@pytest.fixture(scope="module")
+def kept(rabbit: RabbitProcess) -> RabbitProcess:
+    """With the queue, which survives a kill."""
+    waiting(rabbit)
+    rabbit.wait_until_kept(wire.QUEUE)
+    return rabbit
 
 
 @pytest.fixture(scope="module")
-def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitProcess]:
-    folder = tmp_path_factory.mktemp("rabbit")
-    with RabbitProcess(folder, consumer_timeout=PATIENCE) as process:
-        waiting(process)
-        process.wait_until_kept(wire.QUEUE)
-        yield process
-
-
-@pytest.fixture(scope="module")
-def shared(rabbit: RabbitProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("stack"), BATON_BROKER_URL=rabbit.url) as stack:
+def shared(kept: RabbitProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("stack"), BATON_BROKER_URL=kept.url) as stack:
         yield stack
 
 

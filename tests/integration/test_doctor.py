@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import redis
 
-from app.contract import queue as wire
 from app.contract.doctor import Finding, Mark
 from app.contract.sealing import new_key
 from app.doctor.checks import examine
@@ -21,7 +20,6 @@ from tests.integration.dev_process import BATON, Dev, environment
 from tests.support.providers.authority import Authority
 from tests.support.providers.exchanging_authority import WORKERS, ExchangingAuthority
 from tests.support.providers.minting_bench import AUDIENCE, SECRET, Provider
-from tests.support.servers.rabbitmq_process import RabbitProcess
 from tests.support.servers.redis_process import RedisProcess, free_port
 from tests.support.servers.scripted_server import hangs, says, scripted
 from tests.support.stack import Stack
@@ -362,30 +360,3 @@ async def test_settings_that_disagree_are_refused_as_at_the_start(
 ) -> None:
     with pytest.raises(SettingsError, match="BATON_REPORT_WINDOW"):
         await examine(settings(store, provider, BATON_REPORT_WINDOW="1"))
-
-
-# ── RabbitMQ ──────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitProcess]:
-    with RabbitProcess(tmp_path_factory.mktemp("rabbit")) as process:
-        yield process
-
-
-async def test_rabbitmq_takes_the_queue_and_a_queue_of_another_kind_is_reported(
-    store: RedisProcess, provider: Provider, rabbit: RabbitProcess
-) -> None:
-    good = settings(store, provider, BATON_BROKER_URL=rabbit.url)
-    broker = of(await examine(good), "broker")
-    assert broker.mark is Mark.OK and "RabbitMQ" in broker.sentence
-    with rabbit.connect() as connection:
-        channel = connection.channel()
-        channel.queue_delete(wire.QUEUE)
-        channel.queue_declare(wire.QUEUE, durable=True, auto_delete=False)
-    broker = of(await examine(good), "broker")
-    assert broker.mark is Mark.WRONG and "PRECONDITION_FAILED" in broker.sentence
-    assert "declared otherwise" in (broker.advice or "")
-    stranger = rabbit.url.replace("guest:guest", "guest:a-wrong-word")
-    broker = of(await examine(good | {"BATON_BROKER_URL": stranger}), "broker")
-    assert broker.mark is Mark.WRONG and "a-wrong-word" not in broker.model_dump_json()

@@ -14,9 +14,12 @@ from kombu import Connection, Queue
 from app.builds.errors import QueueUnavailable
 from app.builds.queue import CeleryQueue
 from app.config.lifetime import Timing, timers
+from app.config.settings import Settings
 from app.contract import queue as wire
+from app.contract.doctor import Mark
 from app.contract.sealing import new_key
-from tests.support.servers.certificates import Certificate, certificate_for
+from app.doctor.broker import check_broker
+from tests.support.servers.certificates import Certificate
 from tests.support.servers.rabbitmq_process import RabbitProcess
 from tests.support.servers.redis_process import RedisProcess
 from tests.support.waiting import wait_until
@@ -40,19 +43,6 @@ class Broker(Protocol):
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
     with RedisProcess(tmp_path_factory.mktemp("redis")) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate_for("localhost", tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
-def rabbit(
-    certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RabbitProcess]:
-    with RabbitProcess(tmp_path_factory.mktemp("rabbit"), tls=certificate) as process:
         yield process
 
 
@@ -241,5 +231,36 @@ async def test_a_queue_that_somebody_declared_otherwise_is_unavailable(
     with pytest.raises(QueueUnavailable, match="PreconditionFailed"):
         await queue.send("bld_one", "token", TIMERS)
     await queue.close()
+    with rabbit.connect() as connection:
+        connection.channel().queue_delete(wire.QUEUE)
+
+
+async def test_the_doctor_takes_the_queue_and_reports_one_of_another_kind(
+    rabbit: RabbitProcess,
+) -> None:
+    def settings(url: str) -> Settings:
+        return Settings.from_env(
+            {
+                "BATON_REDIS_URL": "redis://localhost:1",
+                "BATON_BROKER_URL": url,
+                "BATON_ISSUER": "https://issuer.example.com/",
+                "BATON_AUDIENCE": "https://builds.example.com/",
+                "BATON_MINT_CLIENT_SECRET": "secret",
+                "BATON_MESSAGE_KEYS": new_key(),
+            }
+        )
+
+    [found] = await check_broker(settings(rabbit.url))
+    assert found.mark is Mark.OK and "RabbitMQ" in found.sentence
+    with rabbit.connect() as connection:
+        channel = connection.channel()
+        channel.queue_delete(wire.QUEUE)
+        channel.queue_declare(wire.QUEUE, durable=True, auto_delete=False)
+    [found] = await check_broker(settings(rabbit.url))
+    assert found.mark is Mark.WRONG and "PRECONDITION_FAILED" in found.sentence
+    assert "declared otherwise" in (found.advice or "")
+    stranger = rabbit.url.replace("guest:guest", "guest:a-wrong-word")
+    [found] = await check_broker(settings(stranger))
+    assert found.mark is Mark.WRONG and "a-wrong-word" not in found.model_dump_json()
     with rabbit.connect() as connection:
         connection.channel().queue_delete(wire.QUEUE)

@@ -16,6 +16,9 @@ from tests.support.servers.certificates import Certificate
 from tests.support.servers.redis_process import free_port
 from tests.support.waiting import wait_until
 
+#: Seconds after which the tests' RabbitMQ closes the channel of who does not acknowledge a message.
+CONSUMER_TIMEOUT: Final = 3
+
 #: Debian's program on PATH insists on root or the user `rabbitmq`, and on their files; this is what
 #: it calls.
 _DEBIANS: Final = Path("/usr/lib/rabbitmq/bin")
