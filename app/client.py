@@ -1,9 +1,9 @@
-"""A typed client of the API, for the command line and the end-to-end tests.
+"""The command line and the end-to-end tests call the API through this typed client.
 
 ClientError
-├── ApiError      the API said no; carries its problem details
-├── SignedOut     there is no token to call it with; raised by what tokens come from
-└── Unreachable   nobody sensible answered, and trying again did not help
+├── ApiError      the API answered with an error; carries its problem details
+├── SignedOut     there is no token to call the API with; a `TokenSource` raises it
+└── Unreachable   the API did not answer, or something else did, and retries did not help
 """
 
 import time
@@ -25,14 +25,14 @@ from app.contract.status import Status
 from app.errors import BatonError
 from app.tls import context_for
 
-#: Seconds between attempts at a call that may be repeated: a restart of the API fits in.
+#: Seconds before each retry of a call; together they outlast a restart of the API.
 _RETRY_INTERVALS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
-#: Seconds for which a follower tries to come back before it gives up, and between its attempts.
+#: Seconds for which a follower tries to reconnect, and the most between two tries.
 _RECONNECT_TIMEOUT: Final = 300.0
 _MAX_RECONNECT_INTERVAL: Final = 5.0
-#: Seconds of silence after which a followed log is asked for again: so sounds a dead connection.
+#: Seconds of silence after which a follower takes its connection for dead, and opens another.
 _SILENCE_TIMEOUT: Final = 60.0
-#: Seconds that the API may ask us to wait; more is a matter for the caller.
+#: The most seconds of a `Retry-After` that are waited for.
 _MAX_RETRY_AFTER: Final = 30.0
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
@@ -41,7 +41,8 @@ _ACCEPT: Final = {"Accept": f"application/json, {MEDIA_TYPE}"}
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
-_BUSY: Final = frozenset(
+#: Statuses after which a call is tried again.
+_RETRYABLE: Final = frozenset(
     {
         HTTPStatus.BAD_GATEWAY,
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -54,11 +55,11 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class ClientError(BatonError):
-    """A call did not succeed."""
+    """A call of the API did not succeed."""
 
 
 class ApiError(ClientError):
-    """The API answered with a problem."""
+    """The API answered with a problem; `problem` has its details (RFC 9457)."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -70,7 +71,7 @@ class ApiError(ClientError):
 
 
 class SignedOut(ClientError):
-    """There is no token, or none any more; the message says how to get one."""
+    """There is no valid token; the message says how to get one."""
 
 
 class Unreachable(ClientError):
@@ -78,20 +79,23 @@ class Unreachable(ClientError):
 
 
 class TokenSource(Protocol):
-    """Where access tokens come from. Asked from any thread, before each request."""
+    """A source of access tokens, which any thread may ask, before each request."""
 
     def current(self) -> str:
-        """The token to send. Raises `SignedOut`, and `Unreachable` to be asked again later."""
+        """Return the token to send.
+
+        Raises `SignedOut`; or `Unreachable`, after which a retry may succeed.
+        """
 
     def other_than(self, refused: str) -> str | None:
-        """Another token than the one that the API has answered with 401, or None.
+        """Return another token than `refused`, which the API answered with 401; None without one.
 
         Raises as `current` does.
         """
 
 
-class OneToken:
-    """A token that somebody else takes care of."""
+class StaticToken:
+    """A `StaticToken` is a source whose one token is never renewed."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -105,7 +109,7 @@ class OneToken:
 
 
 class _Bearer(httpx.Auth):
-    """RFC 6750 §2.1; a request whose token is refused is sent once more, with another."""
+    """Sends the token (RFC 6750 §2.1), and once more with another when the first is refused."""
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source
@@ -113,8 +117,8 @@ class _Bearer(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         token = self._source.current()
         request.headers["Authorization"] = f"Bearer {token}"
-        answer = yield request
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        response = yield request
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
             other = self._source.other_than(token)
             if other is not None:
                 request.headers["Authorization"] = f"Bearer {other}"
@@ -122,7 +126,10 @@ class _Bearer(httpx.Auth):
 
 
 class BatonClient:
-    """Calls of one user. Safe to share between threads; close it, or use it as a context."""
+    """A `BatonClient` makes the calls of one user. Threads may share it.
+
+    Close it after use, or use it in a `with`. Calls raise `ApiError`, `SignedOut` or `Unreachable`.
+    """
 
     def __init__(
         self,
@@ -133,13 +140,13 @@ class BatonClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.api_url = api_url.rstrip("/")
-        self._auth = _Bearer(OneToken(token) if isinstance(token, str) else token)
-        # Proxies are for what is far away.
-        near = httpx.URL(self.api_url).host in _LOOPBACK
+        self._auth = _Bearer(StaticToken(token) if isinstance(token, str) else token)
+        # A loopback address is never reached by a proxy.
+        loopback = httpx.URL(self.api_url).host in _LOOPBACK
         self._http = http or httpx.Client(
             timeout=_TIMEOUT,
-            trust_env=not near,
-            verify=context_for(self.api_url, trust_env=not near),
+            trust_env=not loopback,
+            verify=context_for(self.api_url, trust_env=not loopback),
         )
         self._sleep = sleep
 
@@ -158,7 +165,10 @@ class BatonClient:
         self._http.close()
 
     def submit(self, spec: BuildSpec, *, idempotency_key: str | None = None) -> BuildView:
-        """Submit a build; sent again with the same key when the answer was lost."""
+        """Submit a build.
+
+        Without a key, a new one is made. Retries send the same key, and so make no second build.
+        """
         body = spec.model_dump(mode="json", exclude_defaults=True)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return self._call(BuildView, "POST", paths.BUILDS, json=body, headers=headers)
@@ -171,10 +181,10 @@ class BatonClient:
         limit: int = 20,
         cursor: str | None = None,
     ) -> BuildPage:
-        """One page of the user's builds, newest first; `next` is the cursor of the one after.
+        """Return a page of the user's builds, newest first; `next` is the cursor of the next one.
 
-        With `labels` (`name` or `name:value`), builds that have all of them; such a page may be
-        empty and have a next one.
+        With `labels` (`name` or `name:value`), the page has only builds with all of them, and may
+        be empty although there is a next one.
         """
         wanted = {"status": status, "limit": limit, "cursor": cursor}
         params: dict[str, str | Sequence[str]] = {
@@ -187,11 +197,11 @@ class BatonClient:
         return self._call(BuildView, "GET", _path(paths.BUILD, build_id))
 
     def cancel(self, build_id: str) -> BuildView:
-        """Cancel a build: at once when it is queued, else as soon as its worker hears of it."""
+        """Cancel a build: at once when it is queued, else as soon as its worker learns of it."""
         return self._call(BuildView, "POST", _path(paths.CANCEL, build_id))
 
     def retry(self, build_id: str, *, idempotency_key: str | None = None) -> BuildView:
-        """A new build of the same spec."""
+        """Submit a new build with the spec of another; the key is used as in `submit`."""
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return self._call(BuildView, "POST", _path(paths.RETRY, build_id), headers=headers)
 
@@ -203,17 +213,18 @@ class BatonClient:
         follow: bool = False,
         notice: Callable[[str], None] | None = None,
     ) -> Iterator[bytes]:
-        """The log's bytes from `start` on, as they come.
+        """Yield the log's bytes from byte `start` on, as they arrive.
 
-        With `follow`, until the build has ended: a connection that breaks is opened again from the
-        byte reached, so that nothing is missing and nothing comes twice. `notice` is told when
-        that takes longer. Raises `ApiError`, and `Unreachable` when the API stays away.
+        With `follow`, the log goes on until the build has ended. A connection that breaks is opened
+        again at the byte reached, so that no byte is lost or repeated; when that takes several
+        seconds, `notice` is called with a sentence about it. Raises `ApiError`, or `Unreachable`
+        when the API stays away.
         """
-        patience = _Patience(build_id, self._sleep, notice)
+        backoff = _Backoff(build_id, self._sleep, notice)
         while True:
             try:
                 for piece in self._log_once(build_id, start, follow=follow):
-                    patience.restore()
+                    backoff.reset()
                     start += len(piece)
                     yield piece
                 if not follow or self._is_whole(build_id, start):
@@ -221,14 +232,14 @@ class BatonClient:
             except (httpx.TransportError, Unreachable) as error:
                 if not follow:
                     raise _unreachable(self.api_url, error) from error
-                patience.spend(error)
+                backoff.wait(error)
             except ApiError as error:
-                if not follow or error.problem.status not in _BUSY:
+                if not follow or error.problem.status not in _RETRYABLE:
                     raise
-                patience.spend(error)
+                backoff.wait(error)
             else:
-                # The stream ended though the build has not: it was quiet, or a proxy cut it off.
-                patience.restore()
+                # The stream ended before the build: it was silent too long, or a proxy cut it off.
+                backoff.reset()
                 self._sleep(_RETRY_INTERVALS[0])
 
     def _is_whole(self, build_id: str, length: int) -> bool:
@@ -242,16 +253,16 @@ class BatonClient:
         url = self.api_url + _path(paths.LOG, build_id)
         with self._http.stream(
             "GET", url, headers=headers, params=params, timeout=timeout, auth=self._auth
-        ) as answer:
-            if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and not follow:
-                return  # nothing from there on
-            if not answer.is_success:
-                answer.read()
-                raise _error(answer)
-            # Something in between may have dropped the Range: then the whole comes again.
-            surplus = start if answer.status_code == HTTPStatus.OK else 0
+        ) as response:
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and not follow:
+                return  # the log has no byte from `start` on
+            if not response.is_success:
+                response.read()
+                raise _error(response)
+            # A proxy may have dropped the Range; the whole log comes again then.
+            surplus = start if response.status_code == HTTPStatus.OK else 0
             try:
-                for piece in answer.iter_bytes():
+                for piece in response.iter_bytes():
                     wanted, surplus = piece[surplus:], max(0, surplus - len(piece))
                     if wanted:
                         yield wanted
@@ -268,13 +279,13 @@ class BatonClient:
         headers: dict[str, str] | None = None,
         **request: Any,  # noqa: ANN401  httpx's own arguments
     ) -> M:
-        """Make a call, again and again while the API is away: all calls may be repeated."""
+        """Make a call, with retries while the API is away; every call is safe to repeat."""
         headers = _ACCEPT | (headers or {})
         url = self.api_url + path
         pauses = iter(_RETRY_INTERVALS)
         while True:
             try:
-                answer = self._http.request(
+                response = self._http.request(
                     method, url, headers=headers, auth=self._auth, **request
                 )
             except (httpx.TransportError, Unreachable) as error:  # the API, or the issuer
@@ -284,18 +295,18 @@ class BatonClient:
             except (httpx.InvalidURL, UnicodeEncodeError) as error:
                 raise Unreachable(f"{url} cannot be asked for: {error}") from error
             else:
-                if answer.is_success:
-                    return _parsed(model, answer)
+                if response.is_success:
+                    return _parsed(model, response)
                 pause = next(pauses, None)
-                refusal = _error(answer)
-                if pause is None or answer.status_code not in _BUSY or _is_full(refusal):
+                refusal = _error(response)
+                if pause is None or response.status_code not in _RETRYABLE or _is_full(refusal):
                     raise refusal
-                pause = _retry_after(answer, pause)
+                pause = _retry_after(response, pause)
             self._sleep(pause)
 
 
-class _Patience:
-    """What a follower has while the API is away; comes back with the API."""
+class _Backoff:
+    """The waits of a follower while the API is away, each longer than the one before."""
 
     def __init__(
         self, build_id: str, sleep: Callable[[float], None], notice: Callable[[str], None] | None
@@ -303,21 +314,21 @@ class _Patience:
         self._build_id = build_id
         self._sleep = sleep
         self._notice = notice
-        self.restore()
+        self.reset()
 
-    def restore(self) -> None:
+    def reset(self) -> None:
         self._end: float | None = None
         self._pause = _RETRY_INTERVALS[0]
 
-    def spend(self, trouble: Exception) -> None:
-        """Wait a while, longer each time. Raises `Unreachable` when it is at an end."""
+    def wait(self, error: Exception) -> None:
+        """Wait before the next try. Raises `Unreachable` after `_RECONNECT_TIMEOUT` seconds."""
         now = time.monotonic()
         if self._end is None:
             self._end = now + _RECONNECT_TIMEOUT
         if now > self._end:
-            raise Unreachable(f"lost the log of {self._build_id}: {trouble}") from trouble
+            raise Unreachable(f"lost the log of {self._build_id}: {error}") from error
         if self._notice and self._pause >= _MAX_RECONNECT_INTERVAL:
-            self._notice(f"waiting for the API: {trouble or type(trouble).__name__}")
+            self._notice(f"waiting for the API: {error or type(error).__name__}")
         self._sleep(self._pause)
         self._pause = min(self._pause * 2, _MAX_RECONNECT_INTERVAL)
 
@@ -326,31 +337,31 @@ def _path(template: str, build_id: str) -> str:
     return paths.of(template, quote(build_id, safe=""))
 
 
-def _parsed(model: type[M], answer: httpx.Response) -> M:
+def _parsed(model: type[M], response: httpx.Response) -> M:
     try:
-        return model.model_validate_json(answer.content)
+        return model.model_validate_json(response.content)
     except ValidationError as error:
-        raise Unreachable(f"{answer.url} does not answer like the Baton API") from error
+        raise Unreachable(f"{response.url} does not answer like the Baton API") from error
 
 
-def _error(answer: httpx.Response) -> ClientError:
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
+def _error(response: httpx.Response) -> ClientError:
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip()
     if media_type == MEDIA_TYPE:
         try:
-            return ApiError(Problem.model_validate_json(answer.content))
+            return ApiError(Problem.model_validate_json(response.content))
         except ValidationError:
             pass
-    return Unreachable(f"{answer.url} answered {answer.status_code}, and not as the Baton API")
+    return Unreachable(f"{response.url} answered {response.status_code}, and not as the Baton API")
 
 
 def _is_full(refusal: ClientError) -> bool:
-    """Room comes with the user's own builds, which may take long; better say so at once."""
+    """Return whether the user's queue is full; it stays so until a build ends, so do not retry."""
     return isinstance(refusal, ApiError) and refusal.problem.code is Code.QUEUE_FULL
 
 
-def _retry_after(answer: httpx.Response, otherwise: float) -> float:
-    """RFC 9110 §10.2.3, in its form of seconds; bounded."""
-    value = answer.headers.get("retry-after", "")
+def _retry_after(response: httpx.Response, otherwise: float) -> float:
+    """Return the seconds of `Retry-After` (RFC 9110 §10.2.3), bounded; `otherwise` without them."""
+    value = response.headers.get("retry-after", "")
     return min(float(value), _MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else otherwise
 
 

@@ -1,4 +1,4 @@
-"""Where the parts are made and wired; everything else is handed what it works with."""
+"""`create_app` makes and wires all parts of the API; every part is given what it works with."""
 
 import asyncio
 import logging
@@ -56,50 +56,52 @@ from app.tokens.dpop import ProofChecker
 
 log = logging.getLogger(__name__)
 
-#: Connections to the provider, and the seconds for which they wait for the next build: its TLS
-#: handshake costs more than all the rest of minting.
+#: Connections to the provider are kept open for the next build: a TLS handshake costs more than the
+#: rest of minting. The expiry is in seconds.
 _MINTING_CONNECTIONS: Final = httpx.Limits(max_keepalive_connections=16, keepalive_expiry=60)
 
-#: Seconds before a background task that failed unforeseen is started again.
+#: Seconds before a background task that failed is started again.
 _RESTART_INTERVAL: Final = 1.0
 
-#: Seconds that a background task has to end; dispatch may see through what it has begun.
+#: Seconds after which a background task that has not ended is cancelled again. The dispatcher may
+#: finish what it has begun.
 _STOP_TIMEOUT: Final = DRAIN_TIMEOUT + 1
 
-
-#: Seconds in which the last spans are sent.
+#: Seconds for sending the last spans.
 _TRACE_FLUSH_TIMEOUT: Final = 2.0
 
 
 def create_app(settings: Settings, traces: Tracing = OFF) -> Starlette:
-    """The API. Raises `SettingsError` when a file that the settings name cannot be used.
+    """Make the API. Raises `SettingsError` when a file that the settings name cannot be used.
 
-    Connections are opened, and dispatch and reaper run, while its lifespan lasts."""
+    The connections are open, and the dispatcher and the reaper run, while the lifespan of the
+    returned application lasts.
+    """
     keys = own_keys(settings)
     problems = Problems(metadata_url=_metadata_url(settings.api_url), root=_root(settings.api_url))
 
     @cache
-    def described() -> dict[str, Any]:
+    def document() -> dict[str, Any]:
         return openapi.document(
             OPERATIONS,
             api_url=settings.api_url,
             openid_configuration=_openid_configuration(settings),
         )
 
-    pages = [*_dashboard(settings), *docs.operations(described)]
+    pages = [*_dashboard(settings), *docs.operations(document)]
     app = Starlette(
         routes=routes([*_operations(settings.api_url), *pages]),
         middleware=_middleware(settings),
         lifespan=lambda app: _lifespan(app, settings, problems, keys, traces),
-        exception_handlers={404: _not_found, Exception: _unforeseen},
+        exception_handlers={404: _not_found, Exception: _unexpected},
     )
     app.router.redirect_slashes = False
-    app.state.openapi = Once(described)
-    return _with_door(with_security_headers(app, settings.api_url), traces)
+    app.state.openapi = Once(document)
+    return _with_request_context(with_security_headers(app, settings.api_url), traces)
 
 
-def _with_door(app: Starlette, traces: Tracing) -> Starlette:
-    """Outside of all else, so that whatever is logged meanwhile names the request's build."""
+def _with_request_context(app: Starlette, traces: Tracing) -> Starlette:
+    """Add the outermost middleware, so that all log lines of a request name its build."""
     app.middleware_stack = RequestContext(
         app.middleware_stack or app.build_middleware_stack(), traces
     )
@@ -117,8 +119,11 @@ async def _not_found(request: Request, _: Exception) -> Response:
     return response
 
 
-async def _unforeseen(request: Request, cause: Exception) -> Response:
-    """What failed outside of every endpoint's door; it is raised again, and the server logs it."""
+async def _unexpected(request: Request, cause: Exception) -> Response:
+    """Error boundary for what fails outside of the endpoints' own.
+
+    Starlette sends this response and raises the error again, and the server logs it.
+    """
     tracing.record(cause)
     error = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
     return state(request).problems.response(error, request)
@@ -150,13 +155,13 @@ def _root(api_url: str) -> str:
 
 
 def _metadata_url(api_url: str) -> str:
-    """RFC 9728 §3.1: the well-known part stands between host and path."""
+    """Return the metadata's URL: the well-known part goes before the path (RFC 9728 §3.1)."""
     url = urlsplit(api_url)
     return f"{url.scheme}://{url.netloc}{paths.PROTECTED_RESOURCE}{url.path.rstrip('/')}"
 
 
 def _operations(api_url: str) -> Sequence[Operation]:
-    """All of them; for an API below a path, its metadata also where `_metadata_url` has it."""
+    """Return all operations. An API below a path also serves its metadata at `_metadata_url`."""
     metadata = urlsplit(_metadata_url(api_url)).path
     if metadata == paths.PROTECTED_RESOURCE:
         return OPERATIONS
@@ -189,7 +194,7 @@ async def _lifespan(
     traces.start()
     redis = connect(settings.redis_url.get_secret_value())
     store = BuildStore(redis)
-    news = Redis.from_url(settings.redis_url.get_secret_value())
+    subscription = Redis.from_url(settings.redis_url.get_secret_value())
     metrics = Metrics(store.counts, provider=settings.minter)
     queue = CeleryQueue(
         settings.broker,
@@ -203,10 +208,10 @@ async def _lifespan(
         tokens = make_tokens(
             settings, http, keys, store.prefetched_tokens, on_exchange=metrics.exchanged
         )
-        pubsub = PubSub(news)
+        pubsub = PubSub(subscription)
         streams = BuildStreams(store, pubsub)
         app.state.end_streams = pubsub.stop
-        queue_positions = QueuePositions(store.queue, _wait_rules(settings))
+        queue_positions = QueuePositions(store.queue, _queue_rules(settings))
         limits = _limits(settings, redis)
         app.state.baton = _state(
             settings,
@@ -223,7 +228,7 @@ async def _lifespan(
         background = [
             asyncio.create_task(_keep_running(run), name=name)
             for name, run in {
-                "news": pubsub.run,
+                "pubsub": pubsub.run,
                 "dispatch": _dispatcher(
                     settings, store, queue, tokens.minter, pubsub, metrics, traces
                 ).run,
@@ -237,7 +242,7 @@ async def _lifespan(
             await tokens.minter.close()
             await tokens.keys.close()
             await queue.close()
-            await news.aclose()
+            await subscription.aclose()
             await store.close()
             await asyncio.to_thread(traces.stop, _TRACE_FLUSH_TIMEOUT)
 
@@ -303,7 +308,7 @@ def _state(
 
 
 def _resource_metadata(settings: Settings) -> dict[str, Any]:
-    """RFC 9728 §2, and what `baton login` needs besides: its client, and what to ask for."""
+    """Return the metadata of RFC 9728 §2, with the client and audience that `baton login` needs."""
     metadata: dict[str, Any] = {
         "resource": settings.api_url,
         "authorization_servers": [settings.issuer],
@@ -319,10 +324,10 @@ def _resource_metadata(settings: Settings) -> dict[str, Any]:
 
 
 def _limits(settings: Settings, redis: "Redis") -> Limits:
-    """Quotas that count in the store, over its own connections."""
-    pool: Any = redis.connection_pool  # documented, but its type says otherwise
+    """Make the quotas, which count in the store and share its connections."""
+    pool: Any = redis.connection_pool  # documented, but missing in its type
     storage = RedisStorage(
-        "async+redis://",  # where that is, the pool knows
+        "async+redis://",  # not used: the pool knows the address
         implementation="redispy",
         key_prefix=RATES,
         connection_pool=pool,
@@ -361,7 +366,7 @@ def _dispatcher(
     )
 
 
-def _wait_rules(settings: Settings) -> QueueRules:
+def _queue_rules(settings: Settings) -> QueueRules:
     return QueueRules(
         user_limit=settings.user_concurrency,
         window=settings.dispatch_window,
@@ -382,8 +387,11 @@ def _reaper(settings: Settings, store: BuildStore) -> Reaper:
 
 
 async def stop(tasks: Collection[asyncio.Task[None]]) -> None:
-    """End tasks that run until cancelled. Once may not do: before Python 3.12, `asyncio.wait_for`,
-    which redis-py uses, swallows a cancel that comes as its own wait ends."""
+    """Cancel tasks until all have ended.
+
+    One cancel may not be enough: before Python 3.12, `asyncio.wait_for`, which redis-py uses,
+    swallows a cancel that arrives as its own wait ends.
+    """
     while tasks:
         for task in tasks:
             task.cancel()
@@ -391,7 +399,7 @@ async def stop(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
-    """Error boundary: what fails is logged and started again, so that builds always end."""
+    """Error boundary: a failed background task is logged and restarted, so builds always end."""
     while True:
         try:
             await run()

@@ -1,4 +1,4 @@
-"""Where the embedded issuer is made."""
+"""`create_issuer` makes the embedded issuer from its settings."""
 
 from starlette.applications import Starlette
 
@@ -11,7 +11,7 @@ from app.tokens.errors import KeyFileError
 
 
 def create_issuer(settings: IssuerSettings) -> Starlette:
-    """The embedded issuer, for development. Raises `SettingsError`."""
+    """Make the embedded issuer, for development. Raises `SettingsError`."""
     try:
         config = IssuerConfig(
             issuer=settings.issuer,

@@ -1,4 +1,4 @@
-"""Whom the API trusts, and where its build tokens come from: made from the settings."""
+"""The settings say which tokens the API trusts, and where its build tokens come from."""
 
 import logging
 import time
@@ -40,37 +40,41 @@ from app.tokens.verifier import Policy, TrustedIssuer, Verifier
 
 log = logging.getLogger(__name__)
 
-#: Seconds, and tries, for one exchange: its user waits for an answer.
+#: Seconds and tries for one exchange; both are small, because the user waits for the response.
 _EXCHANGE_TIMEOUT: Final = 5.0
 _MAX_EXCHANGE_ATTEMPTS: Final = 3
 
-#: From a user's token to what obtains the tokens of a build of theirs.
+#: Takes a user's token, and returns the function that obtains tokens for a build of that user.
 PrefetchFor = Callable[[str], PrefetchTokens]
 
-#: Hears how many seconds an exchange took, and the reason where it brought no tokens.
+#: Is called after each exchange with its seconds, and the reason when it brought no tokens.
 OnExchange = Callable[[float, Reason | None], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
+    """The parts that check and get tokens, wired for one API process."""
+
     verifier: Verifier
     minter: TokenMinter
     keys: JwksCache
-    published: Mapping[str, Any]
-    exchanged: ExchangedTokens | None = None  #: reads build tokens that were exchanged for users'
-    exchange: PrefetchFor | None = None  #: obtains them, for the user with this token
+    published: Mapping[str, Any]  #: the JWK Set of the `local` minter, else without keys
+    exchanged: ExchangedTokens | None = (
+        None  #: verifies build tokens that were exchanged for users'
+    )
+    exchange: PrefetchFor | None = None  #: obtains those tokens, for one user
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnKeys:
-    """Private keys, from files."""
+    """The private keys of this API, read from files."""
 
-    signing: Sequence[SigningKey]  #: of the `local` minter
-    assertion: AssertionKey | None  #: of the minting client
+    signing: Sequence[SigningKey]  #: for the tokens of the `local` minter
+    assertion: AssertionKey | None  #: for the assertions of the minting client
 
 
 def own_keys(settings: Settings) -> OwnKeys:
-    """Raises `SettingsError` for a file that cannot be used."""
+    """Read the private keys. Raises `SettingsError` for a file that cannot be used."""
     return OwnKeys(signing=_signing_keys(settings), assertion=_assertion_key(settings))
 
 
@@ -103,6 +107,7 @@ def make_tokens(
     *,
     on_exchange: OnExchange = lambda _seconds, _reason: None,
 ) -> Tokens:
+    """Wire verifier and minter as the settings say; `http` reaches the provider and the issuer."""
     keys = JwksCache(settings.keys_url, http, frozenset(settings.algorithms))
     issuers = [
         TrustedIssuer(
@@ -161,12 +166,12 @@ def _authentication(settings: Settings, key: AssertionKey | None) -> ClientAuthe
     if key:
         audience = settings.mint_assertion_audience or settings.issuer
         return PrivateKeyJwt(client_id, key, audience=audience)
-    way = (
+    method = (
         ClientSecretBasic
         if settings.mint_authentication == "client_secret_basic"
         else ClientSecretPost
     )
-    return way(client_id=client_id, client_secret=secret.get_secret_value() if secret else "")
+    return method(client_id=client_id, client_secret=secret.get_secret_value() if secret else "")
 
 
 # ── token exchange ────────────────────────────────────────────────────────────────────────────
@@ -212,7 +217,7 @@ def _prefetch_with(
     seal: Seal,
     on_exchange: OnExchange,
 ) -> PrefetchTokens:
-    """What a submission needs of an exchange, in its own words: a token for each attempt."""
+    """Return the function by which a submission gets a token for each possible attempt."""
 
     async def prefetch(*, user_id: str, build_id: str, timeout: float) -> PrefetchedTokens:
         request = MintRequest(
@@ -220,7 +225,7 @@ def _prefetch_with(
             build_id=build_id,
             lifetime=settings.timers(timeout).token_lifetime,
         )
-        begun, reason = time.perf_counter(), None
+        started, reason = time.perf_counter(), None
         try:
             minted = await exchange.exchange_several(subject_token, request, settings.max_attempts)
         except MintError as error:
@@ -228,7 +233,7 @@ def _prefetch_with(
             reason = error.reason
             raise
         finally:
-            on_exchange(time.perf_counter() - begun, reason)
+            on_exchange(time.perf_counter() - started, reason)
         last = max(each.facts.expires_at for each in minted)
         return PrefetchedTokens(
             sealed=sealed(seal, build_id, minted), ttl=max(1.0, last - time.time())

@@ -11,7 +11,7 @@ from app.cli.defaults import DEFAULT_API
 from app.cli.sign_in.grant import is_token
 from app.cli.sign_in.saved_sign_ins import SavedSignIns
 from app.cli.sign_in.token_source import SavedTokenSource, sign_in
-from app.client import BatonClient, OneToken, TokenSource
+from app.client import BatonClient, StaticToken, TokenSource
 
 R = TypeVar("R")
 
@@ -69,7 +69,7 @@ def _source(api: str, token: str) -> TokenSource:
     if token:
         if not is_token(token):
             raise click.UsageError("BATON_TOKEN (--token) does not look like an access token")
-        return OneToken(token)
+        return StaticToken(token)
     tokens = SavedSignIns.of_user(os.environ)
     saved = tokens.read(api)
     if saved is None:
