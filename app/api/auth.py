@@ -1,4 +1,4 @@
-"""Who is calling: the access token of a request, and what it allows here."""
+"""An `Authenticator` reads the access token of a request, and says who is calling."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ from app.tokens.errors import KeysUnavailable, TokenError
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.verifier import Verifier
 
-#: Where a request keeps the token that its auth has read.
+#: The key in a request's scope for the access token, once it has been read.
 _TOKEN: Final = "baton.token"  # noqa: S105
 
 #: RFC 9110 §11.1: schemes are compared without case.
@@ -23,6 +23,11 @@ _SCHEMES: Final = {"bearer": "Bearer", dpop.SCHEME.lower(): dpop.SCHEME}
 
 
 class Authenticator:
+    """An `Authenticator` verifies tokens and proofs, and counts the requests against the quotas.
+
+    Its methods raise `ApiError` or `TokenError`, which become 401, 403, 429 or 503.
+    """
+
     def __init__(
         self,
         verifier: Verifier,
@@ -30,14 +35,14 @@ class Authenticator:
         limits: Limits,
         exchanged: ExchangedTokens | None = None,
     ) -> None:
-        """With `exchanged`, it reads build tokens, and those that were minted are refused."""
+        """With `exchanged`, build tokens are those that were exchanged; minted ones are refused."""
         self._verifier = verifier
         self._proofs = proofs
         self._limits = limits
         self._exchanged = exchanged
 
     async def user(self, request: Request, scope: str) -> UserPrincipal:
-        """The user whose token this is, if it holds `scope`; one more request of theirs."""
+        """Return the user whose token this is, if it holds `scope`; the user's quota counts it."""
         try:
             token, proof = self._presented(request)
             principal = await self._verifier.user(token, proof.jkt if proof else None)
@@ -51,7 +56,7 @@ class Authenticator:
         return principal
 
     async def worker(self, request: Request, build_id: str) -> Credential:
-        """What a build token says, if it is this very build's (RFC 9700 §2.3)."""
+        """Return what the build token says, if it is the token of `build_id` (RFC 9700 §2.3)."""
         try:
             token, proof = self._presented(request)
             jkt = proof.jkt if proof else None
@@ -69,12 +74,12 @@ class Authenticator:
         return Credential(user_id=principal.user_id, token_id=principal.token_id)
 
     async def _count(self, request: Request, error: Exception) -> None:
-        """Count a request without a valid token, and refuse it instead when there are too many."""
-        if not isinstance(error, KeysUnavailable):  # then nobody knows
+        """Count a request without a valid token; above the quota, its error is 429 instead."""
+        if not isinstance(error, KeysUnavailable):  # then the token may be valid
             await self._limits.anonymous(request)
 
     def _presented(self, request: Request) -> tuple[str, Proof | None]:
-        """The token, and its sender's proof of holding a key."""
+        """Return the token, and with the scheme DPoP its checked proof."""
         scheme, token = _token(request)
         request.scope[_TOKEN] = token
         if scheme != dpop.SCHEME:
@@ -87,13 +92,16 @@ class Authenticator:
 
 
 def token_of(request: Request) -> str:
-    """The access token of a request that a auth let in."""
+    """Return the access token of a request that the authenticator has read."""
     token: str = request.scope[_TOKEN]
     return token
 
 
 def require(principal: UserPrincipal, scopes: frozenset[str], detail: str) -> None:
-    """403 `insufficient_scope` (RFC 6750 §3.1) unless the user's token holds all of `scopes`."""
+    """Raise 403 `insufficient_scope` unless the token holds all of `scopes` (RFC 6750 §3.1).
+
+    `detail` has a `{}` for the missing ones.
+    """
     missing = scopes - principal.scopes
     if missing:
         raise ApiError(
@@ -102,8 +110,10 @@ def require(principal: UserPrincipal, scopes: frozenset[str], detail: str) -> No
 
 
 def _token(request: Request) -> tuple[str, str]:
-    """Scheme and token of the one Authorization header (RFC 6750 §2.1, RFC 9449 §7.1; never from
-    query or body)."""
+    """Return scheme and token of the one Authorization header (RFC 6750 §2.1, RFC 9449 §7.1).
+
+    A token in the query is refused; in the body, none is looked for.
+    """
     headers = request.headers.getlist("authorization")
     if not headers:
         raise ApiError(Code.MISSING_TOKEN, "send an access token: Authorization: Bearer <token>")

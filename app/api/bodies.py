@@ -1,4 +1,7 @@
-"""Reading requests: bodies within their limits, and headers that have a form."""
+"""These functions read bodies, parameters and headers of requests, within their limits.
+
+What is wrong with a request is an `ApiError`; the docstrings name its status.
+"""
 
 import re
 from typing import Any, Final, TypeVar
@@ -10,24 +13,26 @@ from app.api.problems import ApiError, of_validation
 from app.contract.problems import Code
 from app.tokens.strict_json import parse
 
-#: Either a bare key or a structured-field string (draft-ietf-httpapi-idempotency-key-header §2.1).
+#: A bare key, or a structured-field string (draft-ietf-httpapi-idempotency-key-header §2.1).
 _KEY: Final = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]{1,255})\1\Z')
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/\*\Z", re.ASCII)
 #: RFC 9110 §14.1: names of range units are case-insensitive.
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z", re.IGNORECASE | re.ASCII)
 
-#: Bytes over its limit that are read of a body all the same. Where a connection closes while its
-#: other end still sends, that end hears of a reset in place of the answer (RFC 9112 §9.6), and a
-#: proxy says 502.
+#: Bytes above the limit that are read and discarded. If a connection closes while the client still
+#: sends, the client sees a reset in place of the response (RFC 9112 §9.6), and a proxy says 502.
 _MAX_DISCARDED: Final = 4 * 1024 * 1024
 
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """The body. 413 when it is larger than `limit` bytes: after its end where that is near, so that
-    its sender hears it, and else at once."""
+    """Return the body; 413 when it is larger than `limit` bytes.
+
+    A body that is a little too large is read to its end first, so that its sender gets the
+    response; one that is far too large is refused at once.
+    """
     announced = request.headers.get("content-length", "")
     length = int(announced) if announced.isdigit() else 0
     if length > limit + _MAX_DISCARDED or (length > limit and "expect" in request.headers):
@@ -47,18 +52,18 @@ async def read(request: Request, limit: int) -> bytes:
 
 
 def _too_large(limit: int, *, whole: bool) -> ApiError:
-    """`whole`: whether the body was read to its end; else the connection has to close."""
+    """Make the 413. Unless the body was read to its end (`whole`), the connection has to close."""
     headers = {} if whole else {"Connection": "close"}
     return ApiError(Code.TOO_LARGE, f"the body is larger than {limit} bytes", headers=headers)
 
 
 async def read_model(request: Request, model: type[M], limit: int) -> M:
-    """A JSON body as `model`; else 400, 413, 415 or 422."""
+    """Return a JSON body as `model`; else 400, 413, 415 or 422."""
     return validated(model, await read_json(request, limit))
 
 
 async def read_json(request: Request, limit: int) -> Any:  # noqa: ANN401  any JSON
-    """The value of a body that is JSON, and says so; else 400, 413 or 415."""
+    """Return the value of a body that is JSON, and is labelled so; else 400, 413 or 415."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "send JSON: Content-Type: application/json")
@@ -70,7 +75,7 @@ async def read_json(request: Request, limit: int) -> Any:  # noqa: ANN401  any J
 
 
 def validated(model: type[M], value: object) -> M:
-    """The value of a JSON body as `model`; else 422."""
+    """Return the value of a JSON body as `model`; else 422."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -78,7 +83,7 @@ def validated(model: type[M], value: object) -> M:
 
 
 def parameter(request: Request, name: str) -> str | None:
-    """A parameter of the query; 400 when it is there twice."""
+    """Return a parameter of the query; 400 when it is there twice."""
     found = request.query_params.getlist(name)
     if len(found) > 1:
         raise ApiError(Code.BAD_REQUEST, f"{name} must be there once, not {len(found)} times")
@@ -86,7 +91,7 @@ def parameter(request: Request, name: str) -> str | None:
 
 
 def flag(request: Request, name: str, *, default: bool) -> bool:
-    """A parameter of the query that is 1 or 0."""
+    """Return a parameter of the query that is 1 or 0; else 400."""
     value = parameter(request, name)
     if value not in {None, "0", "1", "false", "true"}:
         raise ApiError(Code.BAD_REQUEST, f"{name} must be 1 or 0")
@@ -94,6 +99,7 @@ def flag(request: Request, name: str, *, default: bool) -> bool:
 
 
 def idempotency_key(request: Request) -> str | None:
+    """Return the key of `Idempotency-Key`; 400 when it is malformed."""
     value = request.headers.get("idempotency-key")
     if value is None:
         return None
@@ -106,7 +112,10 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def content_range(request: Request, size: int) -> int:
-    """The offset of `Content-Range: bytes a-b/*` (RFC 9110 §14.4) that fits a body of `size`."""
+    """Return the first byte of `Content-Range: bytes a-b/*` (RFC 9110 §14.4).
+
+    400 when the range is malformed, or does not match a body of `size` bytes.
+    """
     found = _CONTENT_RANGE.match(request.headers.get("content-range", ""))
     if not found or int(found[2]) - int(found[1]) + 1 != size:
         raise ApiError(
@@ -116,11 +125,12 @@ def content_range(request: Request, size: int) -> int:
 
 
 def byte_range(request: Request, length: int) -> tuple[int, int | None] | None:
-    """The single range asked for (RFC 9110 §14.2): first byte and last, or None for open.
+    """Return the first and last byte of a request's single range (RFC 9110 §14.2).
 
-    None when there is no range that we understand, for a method other than GET, and with an
-    If-Range, as nothing here has a validator that could match (§13.1.5): then the whole is sent. A
-    suffix range is counted from `length`.
+    The last is None for an open range, and a suffix range is counted from the end, `length`. The
+    result is None where the whole is to be sent: without a range that we understand, for a method
+    other than GET, and with `If-Range`, because no resource here has a validator that could match
+    (§13.1.5).
     """
     if request.method != "GET" or "if-range" in request.headers:
         return None

@@ -1,12 +1,12 @@
-"""How many requests a user, or an address without a token, may make in a time.
+"""Quotas bound how many requests a user, or an address without a token, may make in a time.
 
-Header fields by draft-ietf-httpapi-ratelimit-headers-11. All replicas share the quotas: they count
-in Redis, in windows of the clock, and each draws a part of a quota at a time, so that most requests
-cost no round trip. What a replica drew and does not use within the window is lost to the others: at
-most a hundredth of the quota.
+The header fields are those of draft-ietf-httpapi-ratelimit-headers-11. All replicas share the
+quotas: they count in Redis, in fixed windows of the clock. Each replica draws a share of a quota at
+a time, so that most requests cost no round trip; a share that it does not use within the window, at
+most a hundredth of the quota, is lost to the others.
 
 A valid token is never refused for the address that it comes from: many users and many workers may
-share one with somebody who sends rubbish, and a heartbeat that is refused costs a build.
+share one with a client that sends rubbish, and a refused heartbeat costs a build.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ from app.contract.problems import Code
 
 log = logging.getLogger(__name__)
 
-#: Parts that a quota is drawn in: more of them are more round trips, fewer are more of it lost.
+#: Shares in a quota: more of them cost more round trips, with fewer a larger part is lost.
 _DRAWS_PER_QUOTA: Final = 100
 
-#: Users or addresses that one process keeps in mind; who is forgotten begins with a new share.
+#: Users or addresses whose shares one process caches; after an eviction, a new share is drawn.
 _MAX_CACHED_SHARES: Final = 10_000
 
-#: Seconds that a request waits to be counted, and for which none is counted after that failed.
+#: Seconds that a request waits to be counted, and for which none is counted after a failure.
 _COUNT_TIMEOUT: Final = 1.0
 _STORE_RETRY_INTERVAL: Final = 2.0
 
-#: Where a request keeps what its answer will say.
+#: The key in a request's scope for the `QuotaStatus` that its response will report.
 _QUOTA_STATUS: Final = "baton.status"
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaStatus:
-    """Where somebody stands after a request; `reset` is in seconds from now."""
+    """What is left of a quota after a request; the window ends in `reset` seconds."""
 
     allowed: bool
     remaining: int
@@ -56,17 +56,20 @@ class QuotaStatus:
 
 @dataclass(slots=True)
 class _Share:
-    """What this process has drawn of a quota in one window."""
+    """The part of a quota that this process has drawn in one window."""
 
     window: int
-    undrawn: int  #: what nobody had drawn when this process last did
+    undrawn: int  #: what no replica had drawn when this process last drew
     left: int = 0
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Quota:
-    """So many requests for each key in each window of time. While the store is away there is no
-    limit: what does harm needs the store as well, and hears 503 from it."""
+    """A `Quota` is a number of requests for each key in each window of time.
+
+    While the store is away there is no limit: requests that could do harm need the store, too, and
+    get 503.
+    """
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class Quota:
         self._away_until = -math.inf
 
     async def take(self, key: str) -> QuotaStatus | None:
-        """Take one. None when that cannot be counted; then it is allowed."""
+        """Count a request of `key`; None, which allows it, when the store is away."""
         share = self._share(key)
         if not share.left and share.undrawn:
             async with share.drawing:
@@ -113,7 +116,7 @@ class Quota:
         return QuotaStatus(allowed, share.left + share.undrawn, max(1, reset))
 
     async def _draw(self, key: str, share: _Share) -> bool:
-        """One round trip. False when the store is away."""
+        """Draw a share, in one round trip; return False when the store is away."""
         if time.monotonic() < self._away_until:
             return False
         name = self._rate.key_for(self.name, share.window, key)
@@ -130,14 +133,14 @@ class Quota:
 
 
 class Limits:
-    """The quotas of this API; without one, there is no limit of its kind."""
+    """`Limits` holds the quotas for users and for addresses; None stands for no limit."""
 
     def __init__(self, *, users: Quota | None, addresses: Quota | None) -> None:
         self._users = users
         self._addresses = addresses
 
     async def user(self, request: Request, user_id: str) -> None:
-        """Count a request with a valid token of this user. Raises `ApiError`."""
+        """Count a request with a valid token of this user. Raises `ApiError` (429)."""
         if self._users is None:
             return
         status = await self._users.take(user_id)
@@ -148,7 +151,7 @@ class Limits:
         request.scope[_QUOTA_STATUS] = status
 
     async def anonymous(self, request: Request) -> None:
-        """Count a request without a valid token. Raises `ApiError`."""
+        """Count a request without a valid token. Raises `ApiError` (429)."""
         if self._addresses is None or request.client is None:  # None: a unix socket
             return
         status = await self._addresses.take(address(request.client.host))
@@ -157,7 +160,7 @@ class Limits:
             raise _exceeded(self._addresses, status, who, "BATON_RATE_PER_ADDRESS")
 
     def add_headers(self, request: Request, response: Response) -> None:
-        """Say on an answer where its user stands."""
+        """Add the RateLimit fields to a response, when the request counted for a user."""
         status: QuotaStatus | None = request.scope.get(_QUOTA_STATUS)
         if status is None or self._users is None:
             return
@@ -168,7 +171,7 @@ class Limits:
 
 
 def address(host: str) -> str:
-    """What counts as one address: of IPv6 the network of 64 bits, which one customer has whole."""
+    """Return what counts as one address: for IPv6 the /64, which belongs to one customer."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:

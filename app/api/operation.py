@@ -1,4 +1,4 @@
-"""One call of the API: what the router, the auth and the OpenAPI document need to know of it."""
+"""An `Operation` is one call of the API, as router, authentication and OpenAPI document see it."""
 
 import logging
 import time
@@ -22,8 +22,8 @@ from app.tokens.claims import UserPrincipal
 
 log = logging.getLogger(__name__)
 
-#: Where a request keeps the seconds for which its caller wanted to wait.
-_UNHURRIED: Final = "baton.unhurried"
+#: The key in a request's scope for the seconds of its latency that its client asked for.
+_EXCLUDED: Final = "baton.excluded"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 UserEndpoint = Callable[[Request, UserPrincipal], Awaitable[Response]]
@@ -32,30 +32,32 @@ WorkerEndpoint = Callable[[Request, Credential], Awaitable[Response]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
+    """One method of one path: its endpoint, and all that the OpenAPI document says about it."""
+
     method: str
     path: str
     summary: str
     endpoint: Endpoint
-    #: The scope that a user's token needs; `build` for build tokens; None for everyone.
+    #: The scope that a user's token needs; `BUILD_TOKEN` for build tokens; None for everyone.
     token: str | None = None
     request_model: type[BaseModel] | None = None
     response_model: type[BaseModel] | str | None = None  #: a model, or a media type
     status: int = 200
-    #: Other statuses that are no problems, each with what it means.
+    #: Other statuses than `status` that are no errors, with their meanings.
     extra_responses: dict[int, str] = field(default_factory=dict)
     problems: Sequence[Code] = ()
     query: dict[str, str] = field(default_factory=dict)
     optional_headers: dict[str, str] = field(default_factory=dict)
     required_headers: dict[str, str] = field(default_factory=dict)
     response_headers: dict[str, str] = field(default_factory=dict)
-    probe: bool = False  #: asked for by machines that look after this one: not counted
+    probe: bool = False  #: for monitoring; exempt from the quota of addresses
 
 
 BUILD_TOKEN = "build"  # noqa: S105  a kind of token, no password
 
 
 def for_user(scope: str, endpoint: UserEndpoint) -> Endpoint:
-    """Let in users whose token holds `scope`."""
+    """Wrap an endpoint for users whose token holds `scope`."""
 
     async def guarded(request: Request) -> Response:
         return await endpoint(request, await state(request).auth.user(request, scope))
@@ -64,7 +66,7 @@ def for_user(scope: str, endpoint: UserEndpoint) -> Endpoint:
 
 
 def for_worker(endpoint: WorkerEndpoint) -> Endpoint:
-    """Let in the worker that holds this very build's token."""
+    """Wrap an endpoint for the worker that holds the token of the build in the path."""
 
     async def guarded(request: Request) -> Response:
         build_id = request.path_params["build_id"]
@@ -74,7 +76,7 @@ def for_worker(endpoint: WorkerEndpoint) -> Endpoint:
 
 
 def for_anyone(endpoint: Endpoint) -> Endpoint:
-    """Let in everyone, as often as their address may."""
+    """Wrap an endpoint for everyone, within the quota of the client's address."""
 
     async def counted(request: Request) -> Response:
         await state(request).limits.anonymous(request)
@@ -84,17 +86,17 @@ def for_anyone(endpoint: Endpoint) -> Endpoint:
 
 
 @contextmanager
-def unhurried(request: Request) -> Iterator[None]:
-    """The caller wants to wait: this is no part of the time that the answer took."""
-    begun = time.perf_counter()
+def exclude_from_latency(request: Request) -> Iterator[None]:
+    """Keep the time of a `with` out of the metrics, because the client asked to wait."""
+    started = time.perf_counter()
     try:
         yield
     finally:
-        request.scope[_UNHURRIED] = time.perf_counter() - begun
+        request.scope[_EXCLUDED] = time.perf_counter() - started
 
 
 def routes(operations: Sequence[Operation]) -> list[Route]:
-    """One route for each path, so that a 405 can name its methods (RFC 9110 §15.5.6)."""
+    """Make one route for each path, so that a 405 can name its methods (RFC 9110 §15.5.6)."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in operations:
         methods = by_path.setdefault(operation.path, {})
@@ -109,12 +111,12 @@ def routes(operations: Sequence[Operation]) -> list[Route]:
 
 def _route(path: str, methods: dict[str, Endpoint]) -> Route:
     route = Route(path, _answering(path, methods))
-    route.methods = None  # every method reaches the endpoint, which knows what the path takes
+    route.methods = None  # every method reaches the endpoint, which answers 405 itself
     return route
 
 
 def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
-    """Error boundary: every error, foreseen or not, becomes an answer here and is counted."""
+    """Error boundary: every error becomes a response here, and every response is counted."""
     allowed = ", ".join(sorted(methods))
 
     async def not_allowed(request: Request) -> Response:
@@ -123,13 +125,13 @@ def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
         raise ApiError(Code.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
 
     async def counted(request: Request) -> Response:
-        begun, known = time.perf_counter(), state(request)
-        response = await answer(request, known)
-        seconds = time.perf_counter() - begun - request.scope.get(_UNHURRIED, 0.0)
-        known.metrics.answered(request.method, path, response.status_code, seconds)
+        started, app_state = time.perf_counter(), state(request)
+        response = await answer(request, app_state)
+        seconds = time.perf_counter() - started - request.scope.get(_EXCLUDED, 0.0)
+        app_state.metrics.answered(request.method, path, response.status_code, seconds)
         return response
 
-    async def answer(request: Request, known: AppState) -> Response:
+    async def answer(request: Request, app_state: AppState) -> Response:
         request.scope[ROUTE] = path
         try:
             response = await methods.get(request.method, not_allowed)(request)
@@ -141,8 +143,8 @@ def _answering(path: str, methods: dict[str, Endpoint]) -> Endpoint:
                 log.exception("%s %s failed", request.method, request.scope["path"])
                 tracing.record(error)
                 problem = ApiError(Code.INTERNAL, "something went wrong here; it has been logged")
-            response = known.problems.response(problem, request)
-        known.limits.add_headers(request, response)
+            response = app_state.problems.response(problem, request)
+        app_state.limits.add_headers(request, response)
         return response
 
     return counted

@@ -1,4 +1,4 @@
-"""The one place where an error becomes an HTTP answer: problem details (RFC 9457)."""
+"""Errors become HTTP responses here, and only here: problem details (RFC 9457)."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, FieldError, Pro
 from app.contract.status import Reason
 from app.minting import MintError
 
-#: Seconds that a client is asked to wait before it tries again, where nobody knows better.
+#: Seconds that a client is asked to wait before it tries again, unless the error says otherwise.
 _DEFAULT_RETRY_AFTER: Final = 2
 
 _STATUS: Final[dict[Code, int]] = {
@@ -55,7 +55,7 @@ _STATUS: Final[dict[Code, int]] = {
     Code.NO_TOKEN: 503,
 }
 
-#: The `error` of a challenge (RFC 6750 §3.1) for a code that has one.
+#: The `error` of a challenge, for the codes that have one (RFC 6750 §3.1, RFC 9449 §7.1).
 _CHALLENGE: Final[dict[Code, str]] = {
     Code.INVALID_REQUEST: "invalid_request",
     Code.INVALID_TOKEN: "invalid_token",
@@ -72,7 +72,7 @@ def status_of(code: Code) -> int:
 
 
 class ApiError(Exception):
-    """An error that an endpoint found itself; `more` are extension members of the problem."""
+    """An error that becomes a response as it is; `more` has the problem's extension members."""
 
     def __init__(
         self,
@@ -94,8 +94,11 @@ class ApiError(Exception):
 def quota_exceeded(
     code: Code, detail: str, *, policy: str, quota: int, wait: int, window: int | None = None
 ) -> ApiError:
-    """429, with the fields and the member of draft-ietf-httpapi-ratelimit-headers-11 (§3, §4, §5.1)
-    that say which quota it was; `wait` and `window` in seconds."""
+    """Make a 429 that names its quota; `wait` and `window` are in seconds.
+
+    The header fields and `violated-policies` are those of draft-ietf-httpapi-ratelimit-headers-11
+    (§3, §4, §5.1).
+    """
     more: dict[str, Any] = {"violated-policies": [policy]}
     return ApiError(
         code,
@@ -155,7 +158,7 @@ def _of_build(error: builds.BuildError) -> ApiError:
 
 
 def _of_mint(error: MintError) -> ApiError:
-    """Nothing was submitted, since the user's token could not be exchanged."""
+    """Answer a submission that failed because the user's token could not be exchanged."""
     if error.reason is Reason.NO_TOKEN:
         headers = {"Retry-After": str(max(1, round(error.retry_after or _DEFAULT_RETRY_AFTER)))}
         return ApiError(Code.NO_TOKEN, str(error), headers=headers)
@@ -179,7 +182,7 @@ def _of_token(error: tokens.TokenError) -> ApiError:
 
 
 def of_validation(error: ValidationError) -> ApiError:
-    """422 with a JSON Pointer (RFC 6901) to each wrong member."""
+    """Make a 422 with a JSON Pointer (RFC 6901) to each wrong member."""
     items = error.errors(include_url=False, include_context=False, include_input=False)
     fields = [
         FieldError(
@@ -197,7 +200,7 @@ def of_validation(error: ValidationError) -> ApiError:
 
 
 def as_api_error(error: Exception) -> ApiError | None:
-    """The answer to an error of ours; None for a surprise."""
+    """Return the `ApiError` for an expected error; None for any other exception."""
     match error:
         case ApiError():
             return error
@@ -212,14 +215,15 @@ def as_api_error(error: Exception) -> ApiError | None:
 
 
 class Problems:
-    """Makes answers; knows where this API's metadata is, for its challenges."""
+    """`Problems` makes the responses; its challenges name the URL of this API's metadata."""
 
     def __init__(self, *, metadata_url: str, root: str) -> None:
-        """`root` is the path of the API's URL, before all of ours; empty where it has none."""
+        """Take the metadata's URL, and the path of the API's URL (`root`), which may be empty."""
         self._metadata_url = metadata_url
         self._root = root
 
     def response(self, error: ApiError, request: Request) -> Response:
+        """Return the response for an error; 401 and 403 get a challenge, 429 and 503 a wait."""
         status = _STATUS[error.code]
         headers = dict(error.headers)
         if status in {401, 403} or error.code is Code.INVALID_REQUEST:
@@ -231,7 +235,7 @@ class Problems:
             title=HTTPStatus(status).phrase,
             status=status,
             detail=error.detail,
-            # Not request.url: that is made with the client's Host, which may be anything.
+            # Not request.url, which contains the client's Host: that may be anything.
             instance=self._root + quote(request.scope["path"]),
             **error.more,
         )
@@ -243,11 +247,13 @@ class Problems:
         )
 
     def _challenge(self, error: ApiError, scheme: str) -> str:
-        """RFC 6750 §3, RFC 9449 §7.1, with RFC 9728 §5.1's pointer; every text is ours, none from
-        the request."""
+        """Return a challenge (RFC 6750 §3, RFC 9449 §7.1) with `resource_metadata` (RFC 9728 §5.1).
+
+        No text in it comes from the request.
+        """
         parts = ['realm="baton"']
         word = _CHALLENGE.get(error.code)
-        if word:  # RFC 6750 §3.1: no error code when there were no credentials
+        if word:  # no error code when there were no credentials (RFC 6750 §3.1)
             parts.append(f'error="{word}"')
             parts.append(f'error_description="{_quotable(error.detail)}"')
         if error.scope:
@@ -259,11 +265,11 @@ class Problems:
 
 
 def scheme_of(request: Request) -> str:
-    """The scheme that a request authenticates with, of those that are known; else `Bearer`."""
-    said = request.headers.get("authorization", "").partition(" ")[0].lower()
-    return dpop.SCHEME if said == dpop.SCHEME.lower() else "Bearer"
+    """Return the authentication scheme of a request: `DPoP`, else `Bearer`."""
+    scheme = request.headers.get("authorization", "").partition(" ")[0].lower()
+    return dpop.SCHEME if scheme == dpop.SCHEME.lower() else "Bearer"
 
 
 def _quotable(text: str) -> str:
-    """RFC 6750 §3: %x20-21 / %x23-5B / %x5D-7E."""
+    """Replace what a challenge may not quote (RFC 6750 §3: %x20-21 / %x23-5B / %x5D-7E)."""
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)

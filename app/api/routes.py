@@ -1,4 +1,4 @@
-"""Every call of the API, on one screen."""
+"""`OPERATIONS` lists every call of the API."""
 
 from typing import Final
 

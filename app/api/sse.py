@@ -1,4 +1,4 @@
-"""How events look on the wire (HTML §9.2.6); each is written once for all who hear it together."""
+"""Server-sent events are written here (HTML §9.2.6), each once for all followers of a stream."""
 
 import base64
 import codecs
@@ -12,15 +12,14 @@ from app.builds.streams import Change, LogPiece, Position, StreamSignal
 _Utf8: Final = codecs.getincrementaldecoder("utf-8")
 
 MEDIA_TYPE: Final = "text/event-stream"
-#: Of every answer that goes on while there is news: a proxy that buffers or compresses it would
-#: hold it back.
+#: Headers of a streamed response: a proxy that buffers or compresses it would hold events back.
 UNBUFFERED: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
-#: Milliseconds after which a client comes back to a stream that broke off; by chance, so that not
-#: all come at once to an API that has just started.
+#: Milliseconds after which a client reconnects, chosen at random between these, so that not all
+#: clients come at once to an API that has just started.
 _RETRY_MS: Final = (500, 3000)
 
-_SIGNS: Final = {
+_SIGNALS: Final = {
     StreamSignal.QUIET: b": heartbeat\n\n",
     StreamSignal.COMPLETE: b"event: end\ndata: {}\n\n",
     StreamSignal.DELETED: b'event: end\ndata: {"reason": "deleted"}\n\n',
@@ -30,28 +29,32 @@ _SIGNS: Final = {
 
 
 def opening(event_id: str) -> bytes:
-    """What a stream begins with. The id stands alone, so that a client that is cut off before its
-    first event comes back to where it began."""
-    retry = random.randint(*_RETRY_MS)  # noqa: S311  no secret
+    """Return the first bytes of a stream: the reconnection time, and an id without an event.
+
+    With that id, a client that is cut off before its first event resumes where it began.
+    """
+    retry = random.randint(*_RETRY_MS)  # noqa: S311  not a secret
     return f"retry: {retry}\nid: {event_id}\n\n".encode()
 
 
-def sign(sign: StreamSignal) -> bytes:
-    return _SIGNS[sign]
+def signal_event(signal: StreamSignal) -> bytes:
+    """Return the event, or the comment, for a signal."""
+    return _SIGNALS[signal]
 
 
 @lru_cache(maxsize=256)
 def change(change: Change, event_id: str) -> bytes:
+    """Return the event `build` for a change."""
     return f"id: {event_id}\nevent: build\ndata: {change.build.model_dump_json()}\n\n".encode()
 
 
 def builds(news: Change | StreamSignal) -> bytes:
-    """What one who follows all builds of a user gets."""
-    return sign(news) if isinstance(news, StreamSignal) else change(news, str(news.version))
+    """Return the event for a follower of all builds of a user."""
+    return signal_event(news) if isinstance(news, StreamSignal) else change(news, str(news.version))
 
 
 class BuildEvents:
-    """What one who follows a build gets."""
+    """A `BuildEvents` writes the events for one follower of one build, in their order."""
 
     def __init__(self, at: Position) -> None:
         self._version = at.version
@@ -59,32 +62,34 @@ class BuildEvents:
 
     @property
     def last_id(self) -> str:
-        """Where a client that comes back goes on."""
+        """Return the `Last-Event-ID` from which a client resumes."""
         return f"{self._version}-{self._text.offset}"
 
     def of(self, news: Change | LogPiece | StreamSignal) -> bytes:
+        """Return the event for what comes next; empty when the bytes of a character are missing."""
         if isinstance(news, LogPiece):
             return self._text.of(news, self._version)
         if isinstance(news, Change):
             self._version = news.version
             return change(news, self.last_id)
-        return self._text.rest(self._version) + sign(news)
+        return self._text.rest(self._version) + signal_event(news)
 
 
 class LogText:
-    """A log as text. The bytes of a character that is not whole yet wait for the rest of it."""
+    """A `LogText` turns pieces of a log into text; the bytes of an incomplete character wait."""
 
     def __init__(self, offset: int) -> None:
         self._waiting = b""
-        self.offset = offset  #: of the first byte that was not told yet
+        self.offset = offset  #: the first byte that no event has carried yet
 
     def of(self, piece: LogPiece, version: int) -> bytes:
+        """Return the event `log` for a piece; empty when all of it has to wait."""
         frame, self._waiting = _log(self._waiting, piece, version)
         self.offset = piece.end - len(self._waiting)
         return frame
 
     def rest(self, version: int) -> bytes:
-        """What waits, although no more of it has come."""
+        """Return the event for the bytes that still wait when the log has ended."""
         if not self._waiting:
             return b""
         piece = LogPiece(self.offset, self._waiting)
@@ -95,7 +100,7 @@ class LogText:
 
 @lru_cache(maxsize=256)
 def _log(waiting: bytes, piece: LogPiece, version: int) -> tuple[bytes, bytes]:
-    """The event for what waited and a piece, and the bytes that wait now."""
+    """Return the event for the bytes that waited and a piece, and the bytes that wait now."""
     data = waiting + piece.data
     start = piece.start - len(waiting)
     decoder = _Utf8()
@@ -111,10 +116,10 @@ def _log(waiting: bytes, piece: LogPiece, version: int) -> tuple[bytes, bytes]:
 
 def _event(start: int, data: bytes, version: int) -> bytes:
     end = start + len(data)
-    told: dict[str, Any] = {"offset": start, "end": end}
+    payload: dict[str, Any] = {"offset": start, "end": end}
     try:
-        told["text"] = data.decode()
+        payload["text"] = data.decode()
     except UnicodeDecodeError:
-        told["base64"] = base64.b64encode(data).decode()
-    text = json.dumps(told, ensure_ascii=False)
+        payload["base64"] = base64.b64encode(data).decode()
+    text = json.dumps(payload, ensure_ascii=False)
     return f"id: {version}-{end}\nevent: log\ndata: {text}\n\n".encode()

@@ -1,4 +1,4 @@
-"""The state of the application: what endpoints work with; made in `app.bootstrap.api`."""
+"""`AppState` holds the parts that endpoints work with; `app.bootstrap.api` makes it."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,12 +16,14 @@ from app.builds.queue_position import QueuePositions
 from app.builds.service import BuildService, PrefetchTokens
 from app.builds.streams import BuildStreams
 
-#: A readiness check: returns when all is well, raises otherwise.
+#: A readiness check returns when its subject is ready, and raises otherwise.
 Check = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AppState:
+    """The parts of one API process."""
+
     service: BuildService
     streams: BuildStreams
     held_heartbeats: HeldHeartbeats
@@ -30,17 +32,18 @@ class AppState:
     limits: Limits
     stream_limit: StreamLimit
     metrics: Metrics
-    #: From a user's token to what gets a build's tokens for it; None where tokens are minted.
+    #: Takes a user's token, and returns the function that exchanges it; None: tokens are minted.
     exchange: Callable[[str], PrefetchTokens] | None
     problems: Problems
     max_body: int  #: bytes
-    root: str  #: path of the API's URL, before all of ours; empty where it has none
+    root: str  #: the path of the API's URL, which precedes all paths; may be empty
     checks: Mapping[str, Check]
     jwks: Mapping[str, Any]  #: the `local` minter's public keys
     resource_metadata: Mapping[str, Any]
-    openid_configuration: str  #: URL of the issuer's discovery document
+    openid_configuration: str  #: the URL of the issuer's discovery document
 
 
 def state(request: Request) -> AppState:
+    """Return the state of the application that a request came to."""
     found: AppState = request.app.state.baton
     return found

@@ -1,4 +1,4 @@
-"""Files that pages are made of, held in memory and ready to be sent."""
+"""The files that pages consist of are held in memory, ready to be sent."""
 
 import gzip
 import hashlib
@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 _KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-#: Bytes below which compressing is not worth it.
+#: Bytes below which compression is not worthwhile.
 _MIN_COMPRESSED_BYTES: Final = 512
 
 
 class File:
-    """One file, as it is sent; what that takes is made when it is first asked for."""
+    """A `File` is served with ETag and gzip, both computed at the first request for them."""
 
     def __init__(self, name: str, content: bytes) -> None:
         self.name = name
@@ -29,7 +29,7 @@ class File:
         return f"{kind or 'application/octet-stream'}; charset=utf-8"
 
     @cached_property
-    def zipped(self) -> bytes | None:
+    def gzipped(self) -> bytes | None:
         return (
             gzip.compress(self.content, mtime=0)
             if len(self.content) >= _MIN_COMPRESSED_BYTES
@@ -41,13 +41,13 @@ class File:
         return f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
 
     def answer(self, request: Request, headers: Mapping[str, str]) -> Response:
-        """The file, or 304 where the browser has it (RFC 9110 §13.1.2)."""
+        """Return the file, or 304 when the client has it already (RFC 9110 §13.1.2)."""
         headers = {**headers, "ETag": self.etag, "Vary": "Accept-Encoding"}
         known = request.headers.get("if-none-match", "")
         if self.etag in known or known.strip() == "*":
             return Response(None, 304, headers)
         content = self.content
-        if self.zipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            content = self.zipped
+        if self.gzipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
+            content = self.gzipped
             headers["Content-Encoding"] = "gzip"
         return Response(content, 200, headers, self.media_type)

@@ -1,8 +1,8 @@
-"""Answers that have no end of their own: how many of them one user may have open here.
+"""A `StreamLimit` bounds how many streamed responses one user may have open in this process.
 
 With a thousand readers of one log, everything between its stream and a connection is done a
-thousand times for each piece: no generator stands around another one, no task beside those that are
-needed.
+thousand times for each piece. So no generator wraps another one here, and there is no task that
+could be spared.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from app.contract.problems import Code
 
 T = TypeVar("T")
 
-#: Seconds after which it may be worth another try: streams end with builds, which nobody foretells.
+#: Seconds for `Retry-After`; a guess, because streams end when builds do.
 _RETRY_AFTER = 10
 
 
 class StreamLimit:
-    """Those of this process; each replica allows as many."""
+    """A limit for this process alone; each replica allows as many."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -33,7 +33,7 @@ class StreamLimit:
 
     @property
     def open(self) -> int:
-        """How many there are now, of all users."""
+        """Return how many streams are open now, of all users."""
         return self._open.total()
 
     def response(
@@ -47,8 +47,11 @@ class StreamLimit:
         *,
         opening: bytes = b"",
     ) -> Response:
-        """An answer of `opening` and all news, as they are to be written (nothing for what is not
-        told), that counts until it is sent or its reader has gone. Raises `ApiError`."""
+        """Return a response that sends `opening`, then what `write` makes of each of the `news`.
+
+        Where `write` returns no bytes, nothing is sent. The response counts until it is complete or
+        its client has disconnected. Raises `ApiError` (429) above the limit.
+        """
         if self._open[user_id] >= self._limit:
             raise quota_exceeded(
                 Code.TOO_MANY_STREAMS,
@@ -88,8 +91,10 @@ class _Content(Generic[T]):
 
 
 class _Counted(Response):
-    """Sends what comes, until it ends or its reader has gone: with one task for each reader beside
-    the request's own, where Starlette's takes more."""
+    """Sends content until it ends or the client disconnects.
+
+    It takes one task for each client beside the request's own; Starlette's response takes more.
+    """
 
     def __init__(
         self,
@@ -107,17 +112,17 @@ class _Counted(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
-        # A task of its own: what wakes it for each piece goes through no more than it needs.
+        # Sending has a task of its own, so that each piece wakes no more code than it needs.
         sender = asyncio.create_task(self._send(send))
         reader = asyncio.current_task()
-        waits = True
+        receiving = True
 
         def ended(_: object) -> None:
-            if waits and reader is not None:
+            if receiving and reader is not None:
                 reader.cancel()
 
         sender.add_done_callback(ended)
-        # Not at the end of the content: what is never begun has no end.
+        # Here, not at the end of the content: content that never began does not reach its end.
         try:
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -126,7 +131,7 @@ class _Counted(Response):
                 raise
             reader.uncancel()
         finally:
-            waits = False
+            receiving = False
             sender.cancel()
             self._end()
         await asyncio.wait({sender})

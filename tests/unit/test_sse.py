@@ -20,7 +20,7 @@ def told(pieces: list[bytes], *, version: int = 7) -> list[Event]:
     for data in pieces:
         sent += text.of(LogPiece(offset, data), version)
         offset += len(data)
-    sent += text.rest(version) + sse.sign(StreamSignal.COMPLETE)
+    sent += text.rest(version) + sse.signal_event(StreamSignal.COMPLETE)
     assert text.offset == offset
     events = [each for each in parsed(iter(sent.decode().split("\n"))) if isinstance(each, Event)]
     assert events.pop().event == "end"
@@ -75,13 +75,13 @@ def test_no_log_ends_a_line_of_the_stream(text: str) -> None:
 
 
 def test_quiet_is_a_comment_and_each_last_word_an_event() -> None:
-    comment = sse.sign(StreamSignal.QUIET).decode()
+    comment = sse.signal_event(StreamSignal.QUIET).decode()
     assert list(parsed(iter(comment.split("\n")))) == ["heartbeat"]
     for sign, name in (
         (StreamSignal.COMPLETE, "end"),
         (StreamSignal.DELETED, "end"),
         (StreamSignal.EXPIRED, "expired"),
     ):
-        [event] = parsed(iter(sse.sign(sign).decode().split("\n")))
+        [event] = parsed(iter(sse.signal_event(sign).decode().split("\n")))
         assert isinstance(event, Event)
         assert event.event == name

@@ -1,12 +1,12 @@
-"""A call as curl makes it, from its description."""
+"""`curl` writes an operation of the OpenAPI document as a command."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-#: What stands for a value that only the caller knows.
+#: The variable in place of an id that only the caller knows.
 _BUILD_ID: Final = "$BUILD_ID"
-#: The same for headers.
+#: The values of headers that only the caller knows.
 _HEADERS: Final[Mapping[str, str]] = {
     "Baton-Lease": "$LEASE_ID",
     "Content-Range": "bytes 0-5/*",
@@ -22,7 +22,7 @@ def curl(
     operation: Mapping[str, Any],
     document: Mapping[str, Any],
 ) -> str:
-    """One command, with what the call needs and nothing that it can do without."""
+    """Return one command with all that the call requires, and nothing optional."""
     url = server.rstrip("/") + path.replace("{build_id}", _BUILD_ID)
     options = [f"curl {url}" if method == "GET" else f"curl -X {method} {url}"]
     options += _headers(operation)
@@ -46,7 +46,7 @@ def _headers(operation: Mapping[str, Any]) -> Iterator[str]:
 
 
 def example(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON
-    """A value of this schema: its own example where there is one, else the least that will do."""
+    """Return a value of a schema: its own example if there is one, else the least valid value."""
     schema = _plain(schema, document)
     given = [
         *schema.get("examples", ()),
@@ -65,7 +65,7 @@ def example(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Any:  # n
 
 
 def _plain(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Where references lead, and the first of several choices."""
+    """Resolve a reference, and choose the first of several alternatives."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return _plain(document["components"]["schemas"][name], document)

@@ -1,4 +1,4 @@
-"""What is made once, when it is first asked for."""
+"""A `Once` computes a value once, at the first request for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,15 +8,15 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Something that takes long to make, and that few ask for; all of them get the same."""
+    """A value that takes long to compute and that few requests need; all get the same one."""
 
     def __init__(self, make: Callable[[], T]) -> None:
-        """`make` runs in a thread, so that other requests are answered meanwhile."""
+        """Take the function that computes the value, in a thread, so that it blocks no request."""
         self._make = make
-        self._made: asyncio.Task[T] | None = None
+        self._task: asyncio.Task[T] | None = None
 
     async def __call__(self) -> T:
-        """It; raises what `make` raised."""
-        if self._made is None:
-            self._made = asyncio.create_task(asyncio.to_thread(self._make))
-        return await asyncio.shield(self._made)
+        """Return the value. Raises what `make` raised."""
+        if self._task is None:
+            self._task = asyncio.create_task(asyncio.to_thread(self._make))
+        return await asyncio.shield(self._task)

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the operations and the very models that validate."""
+"""The OpenAPI 3.1 document is made from the operations, and from the models that validate them."""
 
 import re
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from app.contract.status import Status
 
 _REF: Final = "#/components/schemas/{model}"
 
-#: Version of what is described here, not of the software: that is nobody's business.
+#: The version of the API, not of the software, which the document does not disclose.
 _API_VERSION: Final = "1"
 
-#: What parameters look like, by name; others are text.
+#: The schemas of parameters, by name; other parameters are text.
 _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "build_id": {"type": "string", "pattern": "^bld_[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
     "status": {"type": "string", "enum": list(Status)},
@@ -40,7 +40,7 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "Content-Range": {"type": "string", "pattern": r"^bytes [0-9]{1,15}-[0-9]{1,15}/\*$"},
 }
 
-#: Headers that every answer of a status has.
+#: Headers that every response of a status has.
 _HEADERS: Final[dict[int, dict[str, str]]] = {
     401: {"WWW-Authenticate": "what kind of token to send, and where to get one (RFC 6750 §3)"},
     403: {"WWW-Authenticate": "what the token lacks (RFC 6750 §3)"},
@@ -53,7 +53,7 @@ _HEADERS: Final[dict[int, dict[str, str]]] = {
     503: {"Retry-After": "seconds to wait"},
 }
 
-#: What any call with a token may hear, and beside it one with a build token.
+#: Problems of every call with a token, those of a build token, and those of a JSON body.
 _TOKEN: Final = (
     Code.BAD_REQUEST, Code.INVALID_REQUEST, Code.MISSING_TOKEN, Code.INVALID_TOKEN,
     Code.INSUFFICIENT_SCOPE, Code.WRONG_TOKEN_KIND, Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE,
@@ -65,7 +65,7 @@ _JSON: Final = (Code.TOO_SLOW, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code
 def document(
     operations: Sequence[Operation], *, api_url: str, openid_configuration: str
 ) -> dict[str, Any]:
-    """The document for an API at `api_url` whose issuer's discovery is at the other URL."""
+    """Return the document of an API at `api_url`; `openid_configuration` is its issuer's URL."""
     modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
     for operation in operations:
         if operation.request_model:

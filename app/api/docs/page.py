@@ -1,4 +1,4 @@
-"""The HTML of `/docs`, from the OpenAPI document: operations by who may call them, then schemas."""
+"""`render` makes the HTML of `/docs` from the OpenAPI document: calls by token, then schemas."""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -9,7 +9,7 @@ from app.api.docs.schema import anchor, kind, notes
 from app.api.operation import BUILD_TOKEN
 from app.contract.problems import MEDIA_TYPE
 
-#: Groups of operations: by the token that they take (None: none).
+#: Groups of operations, by the kind of token that they take; None: no token.
 _GROUPS: Final[Mapping[str | None, str]] = {
     "user": "Builds",
     BUILD_TOKEN: "Workers",
@@ -23,7 +23,7 @@ _WORDS: Final[Mapping[str | None, str]] = {
     None: "For everyone: no token.",
 }
 
-#: Calls that are named beside a problem at most.
+#: The most calls that are listed beside a problem.
 _MAX_NAMED_CALLS: Final = 6
 
 _HEAD: Final = """<!doctype html>
@@ -48,7 +48,7 @@ Call = tuple[str, str, Mapping[str, Any]]  #: method, path, operation
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """The whole page; every text of the document is escaped."""
+    """Return the whole page; every text of the document is escaped."""
     groups = {group: list(_calls(document, group)) for group in _GROUPS}
     schemas = document["components"]["schemas"]
     parts = [_HEAD, _contents(groups, schemas), '<main id="main" tabindex="-1">']
@@ -75,7 +75,7 @@ def _calls(document: Mapping[str, Any], group: str | None) -> Iterator[Call]:
 
 
 def _token(operation: Mapping[str, Any]) -> tuple[str | None, list[str]]:
-    """The kind of token that a call takes, and the scopes that it must have."""
+    """Return the kind of token that a call takes, and the scopes that the token must have."""
     for needed in operation.get("security", ()):
         for name, scopes in needed.items():
             return name, scopes
@@ -185,7 +185,7 @@ def _answer(status: str, answer: Mapping[str, Any]) -> str:
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[str]:
-    """Each code with its status, as the operations have them."""
+    """Yield the section on problems: each code with its status, and the calls that return it."""
     found: dict[tuple[str, str], list[str]] = {}
     for item in document["paths"].values():
         for operation in item.values():
@@ -242,7 +242,7 @@ def _described(words: str, schema: Mapping[str, Any]) -> str:
 
 
 def _row(name: str, what: str, words: str, *, required: bool = False) -> str:
-    """`what` and `words` are HTML."""
+    """Return a row of a definition list; `what` and `words` are HTML already."""
     must = ' <span class="must">required</span>' if required else ""
     kind_of = f'<span class="kind">{what}</span>' if what else ""
     return f"<div><dt><code>{escape(name)}</code>{must}{kind_of}</dt><dd>{words}</dd></div>"

@@ -1,10 +1,10 @@
-"""A JSON Schema in few words, as HTML."""
+"""These functions describe a JSON Schema in few words, as HTML."""
 
 from collections.abc import Mapping
 from html import escape
 from typing import Any, Final
 
-#: Keywords that bound a value, and how that is said; `{}` is the bound.
+#: Keywords that bound a value, and their words; `{}` is the bound.
 _BOUNDS: Final[Mapping[str, str]] = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -17,7 +17,7 @@ _BOUNDS: Final[Mapping[str, str]] = {
     "maxProperties": "at most {} members",
 }
 
-#: Characters of a pattern beyond which it helps nobody here; openapi.json has it.
+#: Characters of the longest pattern that is shown; openapi.json has all of them.
 _MAX_PATTERN: Final = 60
 
 
@@ -26,7 +26,7 @@ def anchor(name: str) -> str:
 
 
 def kind(schema: Mapping[str, Any], *, links: bool = False) -> str:
-    """What a value is: `string`, `array of Step`, `integer or null`."""
+    """Return the type of a value: `string`, `array of Step`, `integer or null`."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{anchor(name)}">{escape(name)}</a>' if links else escape(name)
@@ -45,7 +45,7 @@ def kind(schema: Mapping[str, Any], *, links: bool = False) -> str:
 
 
 def notes(schema: Mapping[str, Any]) -> str:
-    """What bounds a value, beside its type; empty for nothing."""
+    """Return the bounds of a value and its default; empty when there are none."""
     found = []
     if "enum" in schema:
         found.append(

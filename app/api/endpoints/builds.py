@@ -1,4 +1,4 @@
-"""Users' calls about builds."""
+"""Users submit, list, show, cancel and retry builds by these calls."""
 
 import re
 from urllib.parse import urlencode
@@ -23,7 +23,7 @@ from app.tokens.claims import UserPrincipal
 _DEFAULT_LIMIT = 20
 _MAX_LIMIT = 100
 _MAX_LABELS = 8
-#: `name:value` at the longest that a spec may have.
+#: Characters of the longest `name:value` that a spec may have.
 _MAX_LABEL = 64 + 1 + 256
 _DIGITS = re.compile(r"\d{1,3}\Z", re.ASCII)
 
@@ -84,7 +84,7 @@ async def page(request: Request, user: UserPrincipal) -> Response:
 
 
 def _labels(request: Request) -> list[str]:
-    """The labels that builds must have."""
+    """Return the labels that the builds of a page must have; 400 when they are malformed."""
     labels = request.query_params.getlist("label")
     if len(labels) > _MAX_LABELS:
         raise ApiError(Code.BAD_REQUEST, f"at most {_MAX_LABELS} labels can be asked for at once")
@@ -107,7 +107,7 @@ async def cancel(request: Request, user: UserPrincipal) -> Response:
 
 
 def _prefetch(request: Request) -> PrefetchTokens | None:
-    """What gets the build's tokens in exchange for the user's, where that is how they are got."""
+    """Return the function that exchanges the user's token; None where tokens are minted."""
     exchange = state(request).exchange
     return exchange(token_of(request)) if exchange else None
 

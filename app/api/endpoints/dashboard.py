@@ -1,7 +1,7 @@
-"""The dashboard: the SPA's files, held in memory, and what it needs to know to sign in.
+"""The API serves the dashboard: an SPA whose files are held in memory, and its sign-in settings.
 
-The page itself is asked for anew each time; everything that it loads stands below the digest of all
-files, so that browsers may keep it for good.
+Browsers revalidate the page each time. The files that it loads have the digest of all files in
+their path, so that browsers may cache them for ever.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ _YEAR: Final = 365 * 24 * 3600
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignIn:
-    """How the dashboard gets its tokens."""
+    """`SignIn` holds what the dashboard needs to get its tokens."""
 
     issuer: str
-    client_id: str | None  #: None: nobody can sign in, and the page says what to set
+    client_id: str | None  #: None: nobody can sign in, and the page names the setting
     audience: str
     scope: str
 
@@ -42,7 +42,7 @@ class SignIn:
 
 
 def operations(sign_in: SignIn) -> tuple[Operation, ...]:
-    """The dashboard's paths; they are no part of the API and stand in no description of it."""
+    """Return the operations of the dashboard, which are not in the OpenAPI document."""
     sources = dict(_sources(files("app") / "dashboard", ""))
     version = hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()[:16]
     served = {name: File(name, content) for name, content in sources.items()}
@@ -61,7 +61,9 @@ def operations(sign_in: SignIn) -> tuple[Operation, ...]:
         found = served.get(request.path_params["name"])
         if found is None:
             raise ApiError(Code.NOT_FOUND, "the dashboard has no such file")
-        if request.path_params["version"] != version:  # another replica's page, while one is rolled
+        if (
+            request.path_params["version"] != version
+        ):  # the page of another replica, during an upgrade
             return found.answer(request, fresh)
         lasting = f"public, max-age={_YEAR}, immutable"
         return found.answer(request, {**policy, "Cache-Control": lasting})
@@ -79,7 +81,7 @@ def operations(sign_in: SignIn) -> tuple[Operation, ...]:
 
 
 def _page(sources: Mapping[str, bytes], version: str) -> bytes:
-    """The page, with the place of its files, and its modules named so that they load at once."""
+    """Fill in the base path of the files, and a preload for each module: all load at once."""
     base = f"ui/{version}"
     modules = sorted(
         name for name in sources if name.endswith(".js") and not name.endswith("worker.js")
@@ -90,13 +92,13 @@ def _page(sources: Mapping[str, bytes], version: str) -> bytes:
 
 
 def _config(sign_in: SignIn) -> bytes:
-    told = {
+    values = {
         "issuer": sign_in.issuer,
         "client_id": sign_in.client_id,
         "audience": sign_in.audience,
         "scope": sign_in.scope,
     }
-    return json.dumps(told).encode()
+    return json.dumps(values).encode()
 
 
 def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:

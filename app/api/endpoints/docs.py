@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as a page to read. It runs no program."""
+"""`/docs` shows the OpenAPI document as a page without scripts."""
 
 from collections.abc import Callable, Mapping
 from importlib.resources import files
@@ -18,7 +18,7 @@ from app.contract.problems import Code
 
 
 def operations(document: Callable[[], Mapping[str, Any]]) -> tuple[Operation, ...]:
-    """The page's paths; like the dashboard's, they stand in no description of the API."""
+    """Return the operations of the page, which are not in the OpenAPI document."""
     app = files("app")
     theme = (app / "dashboard" / "css" / "theme.css").read_bytes()
     served = {

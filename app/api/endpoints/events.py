@@ -1,4 +1,4 @@
-"""Builds and logs as they change: server-sent events (HTML §9.2)."""
+"""Users follow builds and logs by server-sent events (HTML §9.2)."""
 
 import re
 from collections.abc import AsyncGenerator, Callable
@@ -16,8 +16,8 @@ from app.tokens.claims import UserPrincipal
 
 T = TypeVar("T")
 
-#: Seconds of silence after which a comment keeps the connection from being taken for dead: proxies
-#: give up after 30 or 60.
+#: Seconds of silence after which a comment is sent, because proxies close a silent connection after
+#: 30 or 60.
 _KEEP_ALIVE_INTERVAL: Final = 15.0
 
 _BUILDS_ID: Final = re.compile(r"(\d{1,16})\Z", re.ASCII)
@@ -25,7 +25,7 @@ _BUILD_ID: Final = re.compile(r"(\d{1,16})-(\d{1,15})\Z", re.ASCII)
 
 
 async def builds(request: Request, user: UserPrincipal) -> Response:
-    """`build` for each of the user's builds that changes, from now on or after `Last-Event-ID`."""
+    """Stream a `build` for each change of own builds, from now on or after `Last-Event-ID`."""
     streams = state(request).streams
     last = _last_event(request, _BUILDS_ID)
     version = int(last[1]) if last else await streams.latest(user.user_id)
@@ -36,8 +36,7 @@ async def builds(request: Request, user: UserPrincipal) -> Response:
 
 
 async def build(request: Request, user: UserPrincipal) -> Response:
-    """`build` with the build as it is and whenever it changes, `log` with each part of its log, and
-    `end` after the last of both."""
+    """Stream a `build` now and after each change, a `log` for each part of the log, then `end`."""
     build_id = request.path_params["build_id"]
     await state(request).service.log_length(user.user_id, build_id)
     last = _last_event(request, _BUILD_ID)

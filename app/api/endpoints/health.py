@@ -1,4 +1,4 @@
-"""Liveness, readiness, and the numbers for Prometheus."""
+"""Monitoring asks here for liveness, readiness and metrics."""
 
 import asyncio
 import logging
@@ -13,27 +13,27 @@ from app.api.state import Check, state
 
 log = logging.getLogger(__name__)
 
-#: Seconds for each check, and for which its answer is not asked for again.
+#: Seconds that a check may take, and for which its result is cached.
 _CHECK_TIMEOUT: Final = 5.0
 _CHECK_TTL: Final = 1.0
 
 
 class CachedCheck:
-    """A check that many may ask for at once, made at most once a second."""
+    """A `CachedCheck` runs a check at most once a second, however many requests ask for it."""
 
     def __init__(self, name: str, check: Check) -> None:
         self._name = name
         self._check = check
         self._lock = asyncio.Lock()
-        self._made = -_CHECK_TTL
+        self._checked_at = -_CHECK_TTL
         self._error: str | None = None
 
     async def __call__(self) -> None:
-        """Raises `RuntimeError` with a word about what is wrong."""
+        """Return when the check passes. Raises `RuntimeError` with one word otherwise."""
         async with self._lock:
-            if time.monotonic() - self._made >= _CHECK_TTL:
+            if time.monotonic() - self._checked_at >= _CHECK_TTL:
                 self._error = await self._run()
-                self._made = time.monotonic()
+                self._checked_at = time.monotonic()
         if self._error:
             raise RuntimeError(self._error)
 
@@ -48,13 +48,13 @@ class CachedCheck:
 
 
 async def healthz(request: Request) -> Response:
-    """The process answers; nothing else is looked at."""
+    """Answer that the process is alive; nothing else is checked."""
     del request
     return JSONResponse({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
-    """Whether the store, the broker and the issuer's keys can be had, and which cannot."""
+    """Answer which of store, broker and issuer's keys are available; 503 unless all are."""
     checks = state(request).checks
     results = await asyncio.gather(*(check() for check in checks.values()), return_exceptions=True)
     states = {
@@ -67,6 +67,6 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """The numbers of this process and of all builds, for Prometheus."""
+    """Answer with the metrics of this process and of all builds, for Prometheus."""
     text = await state(request).metrics.text()
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""Users' reading of a log: whole, a range of it, or as it grows."""
+"""Users read a log: all of it, a range, or as it grows."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ from app.tokens.claims import UserPrincipal
 #: The last byte of a range whose end is not known yet (RFC 8673 §2.2).
 _VERY_LAST: Final = 2**63 - 1
 
-#: Seconds after which one who hears nothing may be told so; of a log's bytes, nobody is.
+#: Seconds between the stream's signals of silence, which a follower of bytes does not get.
 _SILENCE_INTERVAL: Final = 3600.0
 
 _HEADERS: Final = {
@@ -46,9 +46,10 @@ async def read(request: Request, user: UserPrincipal) -> Response:
 
 
 def _follow(request: Request, user: UserPrincipal, length: int, *, final: bool) -> Response:
-    """From the first byte asked for until the build ends; `length` is what there is by now.
+    """Stream the log from the range's first byte until the build ends; `length` is that of now.
 
-    The range is open: one with an end does not ask for what is still to come, and is ignored.
+    Only an open range counts: one with a last byte does not ask for what is still to come, and is
+    ignored.
     """
     wanted = bodies.byte_range(request, length)
     if wanted and wanted[1] is not None and wanted[1] < _VERY_LAST:

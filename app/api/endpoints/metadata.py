@@ -1,4 +1,4 @@
-"""The documents that others read about this API."""
+"""Clients and workers read these documents about the API."""
 
 import json
 from typing import Any
@@ -10,12 +10,12 @@ from app.api.state import state
 
 
 async def jwks(request: Request) -> Response:
-    """The public keys of the `local` minter (RFC 7517); none with another minter."""
+    """Answer with the public keys of the `local` minter (RFC 7517); none with another minter."""
     return _document(state(request).jwks, "public, max-age=300")
 
 
 async def protected_resource(request: Request) -> Response:
-    """RFC 9728: where tokens for this API come from, and which scopes there are."""
+    """Answer where tokens for this API come from, and which scopes there are (RFC 9728)."""
     return _document(state(request).resource_metadata, "public, max-age=3600")
 
 

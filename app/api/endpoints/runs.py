@@ -1,4 +1,4 @@
-"""Workers' calls: claim, heartbeat, log, result. Each with the build's own token."""
+"""Workers claim builds and report them by these calls, each with the token of its build."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import bodies
-from app.api.operation import unhurried
+from app.api.operation import exclude_from_latency
 from app.api.problems import ApiError
 from app.api.state import state
 from app.builds.model import Credential
@@ -24,16 +24,16 @@ from app.contract.runs import (
 )
 from app.contract.status import Status
 
-#: Bytes of a report that are the log's tail, in base64.
+#: Bytes of the log's tail in a report, in base64.
 _MAX_TAIL: Final = MAX_LOG_TAIL * 4 // 3 + 4
 
 
 class Report(RootModel[Progress | Handback | Result]):
-    """How far a running build is, that it has to go elsewhere, or its end."""
+    """A worker reports progress, a handback, or the result."""
 
 
 class _Kind(BaseModel):
-    """What tells the three apart, so that errors speak of the one that was meant."""
+    """The status tells the three reports apart, so that errors are about the one that was sent."""
 
     status: Status
 
@@ -45,7 +45,7 @@ async def claim(request: Request, credential: Credential) -> Response:
 
 
 async def heartbeat(request: Request, credential: Credential) -> Response:
-    """Held while there is no order, where the worker prefers that."""
+    """Renew the lease, and hold the response until there is an order if the worker prefers that."""
     build_id, lease = request.path_params["build_id"], _lease(request)
     heartbeats = state(request).held_heartbeats
     wish = prefer.parse_wait(",".join(request.headers.getlist(prefer.PREFER)))
@@ -55,8 +55,8 @@ async def heartbeat(request: Request, credential: Credential) -> Response:
         if not seconds:
             return _json(directive)
         if not directive.cancel:
-            with unhurried(request):
-                directive = await held.order(seconds, lambda: _left(request)) or directive
+            with exclude_from_latency(request):
+                directive = await held.order(seconds, lambda: _disconnected(request)) or directive
     response = _json(directive)
     response.headers[prefer.PREFERENCE_APPLIED] = prefer.format_wait(seconds)
     return response
@@ -89,8 +89,8 @@ async def report(request: Request, credential: Credential) -> Response:
             return _json(await service.finish(build_id, credential, lease, result))
 
 
-async def _left(request: Request) -> None:
-    """Return when the client has gone."""
+async def _disconnected(request: Request) -> None:
+    """Return when the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

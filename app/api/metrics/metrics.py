@@ -1,8 +1,8 @@
-"""What Prometheus is told.
+"""`Metrics` holds the metrics for Prometheus, of two kinds.
 
-Two kinds of numbers. Those of builds come from the store and are everybody's: each replica says the
-same, so they are looked at with `max`, not summed. The others (minting, sending, requests, streams)
-are this process' own, and are summed. No label has a value that a client can make up.
+Those of builds come from the store: each replica exports the same values, so queries take their
+`max` and not their sum. The others (minting, sending, requests, streams) are this process' own, and
+are summed. No label has a value that a client can make up.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,18 +25,18 @@ from app.contract.status import Reason
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-#: Methods that have a name of their own (RFC 9110 §9, RFC 5789); the rest is `other`.
+#: Methods that are a label's value (RFC 9110 §9, RFC 5789); any other method is `other`.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-# When each series began, as a series of its own: twice as many, and nobody reads them.
+# Without the `_created` series, which double the number of series and which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """The numbers of one process, and the way to those of all."""
+    """`Metrics` counts for one process, and reads the counts of all builds from the store."""
 
     def __init__(self, reader: CountReader, *, provider: str) -> None:
-        """`provider` is the kind of minter that the tokens come from."""
+        """Take the kind of minter that the tokens come from, the label `provider`."""
         self._reader = reader
         self._own = CollectorRegistry()
         self._provider = provider
@@ -75,7 +75,7 @@ class Metrics:
         self._streams = Gauge(
             "baton_streams_open", "Logs and events that are being followed", registry=self._own
         )
-        # Memory, processor time and open files, where the system tells of them.
+        # Memory, CPU time and open files, on systems that have /proc.
         ProcessCollector(registry=self._own)
 
     def _seconds(self, name: str, words: str, labels: Sequence[str] = ()) -> Histogram:
@@ -85,33 +85,36 @@ class Metrics:
         return Counter(name, words, labels, registry=self._own)
 
     def minted(self, seconds: float, reason: Reason | None) -> None:
-        """A build token came after so many seconds, or none for a reason."""
+        """Count a mint that took `seconds`; with a `reason`, it failed."""
         self._mint.labels(self._provider).observe(seconds)
         if reason:
             self._mint_failures.labels(self._provider, reason).inc()
 
     def exchanged(self, seconds: float, reason: Reason | None) -> None:
-        """All tokens of a build came for a user's after so many seconds, or none for a reason."""
+        """Count an exchange that took `seconds`; with a `reason`, it failed."""
         self._exchange.labels(self._provider).observe(seconds)
         if reason:
             self._exchange_failures.labels(self._provider, reason).inc()
 
     def sent(self, seconds: float, *, confirmed: bool) -> None:
-        """The broker confirmed a message after so many seconds, or did not."""
+        """Count a message that took `seconds` to send, and whether the broker confirmed it."""
         self._send.observe(seconds)
         if not confirmed:
             self._send_failures.inc()
 
     def count_streams(self, count: Callable[[], float]) -> None:
-        """Ask `count` for how many logs and events are being followed."""
+        """Export the number of open streams, which `count` returns."""
         self._streams.set_function(count)
 
     def answered(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
-        """A request to the path template `route` got its answer; '' where there is no such path,
-        and then no time either."""
+        """Count the response to a request, `seconds` after its arrival.
+
+        `route` is the template of the path. For an unknown path it is '', and there are no
+        `seconds`.
+        """
         series = (method if method in _METHODS else "other", route, str(status))
         answers = self._answers.get(series)
-        if answers is None:  # looking a series up costs more than counting in it
+        if answers is None:  # to look a series up costs more than to count
             answers = self._answers[series] = self._requests.labels(*series)
         answers.inc()
         if seconds is None:
@@ -122,7 +125,7 @@ class Metrics:
         times.observe(seconds)
 
     async def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format; while the store is away, only our own."""
         shared = CollectorRegistry()
         try:
             counts = await self._reader.read()

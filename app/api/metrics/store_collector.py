@@ -1,4 +1,4 @@
-"""The numbers of all builds, as the store has them: what each replica tells Prometheus alike."""
+"""`StoreCollector` exports the counts of all builds, which are the same in each replica."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from app.builds.store.count_reader import Counts
 
 
 class StoreCollector(Collector):
-    """The store's numbers at one moment; None when it could not be asked."""
+    """A collector of the store's counts at one moment; None when the store was away."""
 
     def __init__(self, counts: Counts | None) -> None:
         self._counts = counts

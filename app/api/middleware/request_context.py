@@ -1,9 +1,9 @@
-"""The first and last thing that happens to a request: of which build it is, in which trace.
+"""`RequestContext` begins the log context and the span of a request.
 
-Its log lines say the build's id, where its path has one. It has a span (OpenTelemetry's semantic
-conventions for HTTP servers), named by its route, below the caller's where the caller sent
-`traceparent`. Not so what comes every few seconds for as long as a build runs, or from machines
-that look after this one: that would bury a trace, and is only part of it.
+The log lines of a request have the build's id, if its path has one. Its span follows
+OpenTelemetry's semantic conventions for HTTP servers: it is named by the route, and is a child of
+the caller's when the caller sent `traceparent`. Requests that come every few seconds while a build
+runs, and those of monitoring, are in the trace without a span: theirs would bury all others.
 """
 
 import re
@@ -18,7 +18,7 @@ from app.observability import log_context, tracing
 from app.observability.redaction import without_secrets
 from app.observability.tracing import Kind, Span, Tracing
 
-#: Where the router notes the route of a request, for whoever stands outside of it.
+#: The key in a request's scope for its route, which the endpoint's wrapper sets.
 ROUTE: Final = "baton.route"
 
 _BUILD: Final = re.compile(r"/builds/([^/]+)(?:/|\Z)")
@@ -28,7 +28,7 @@ _SERVER_ERROR: Final = 500
 
 
 class RequestContext:
-    """ASGI middleware, to stand outside of everything else."""
+    """ASGI middleware that has to be the outermost."""
 
     def __init__(self, app: ASGIApp, traces: Tracing) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class RequestContext:
             return
         found = _BUILD.search(scope["path"])
         build_id = found[1] if found and PATTERN.match(found[1]) else None
-        # Not undone: what the server itself says of the request comes after this.
+        # It is not reset: the server logs its own line about the request afterwards.
         log_context.begin(**({"build_id": build_id} if build_id else {}))
         if not self._traces.on:
             await self._app(scope, receive, send)
@@ -62,24 +62,24 @@ class RequestContext:
                 **({tracing.BUILD: build_id} if build_id else {}),
             },
         ) as span:
-            await self._app(scope, receive, _telling(span, scope, send))
+            await self._app(scope, receive, _recording(span, scope, send))
 
 
-def _telling(span: Span, scope: Scope, send: Send) -> Send:
-    async def tell(message: Message) -> None:
+def _recording(span: Span, scope: Scope, send: Send) -> Send:
+    async def send_and_record(message: Message) -> None:
         if message["type"] == "http.response.start":
             route = scope.get(ROUTE)
             if route is not None:
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attribute("http.route", route)
-                # Not where there is nothing: people put anything into paths that they make up.
+                # A path without a route is left out: it is made up, and may hold anything.
                 span.set_attribute("url.path", without_secrets(scope["path"]))
             span.set_attribute("http.response.status_code", message["status"])
             if message["status"] >= _SERVER_ERROR:
                 tracing.failed(span, str(message["status"]))
         await send(message)
 
-    return tell
+    return send_and_record
 
 
 def _is_frequent(method: str, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""What every answer tells browsers, so that they make no more of it than it is."""
+"""Security headers tell browsers not to run, frame, sniff, cache or embed a response."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,18 +7,18 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: An answer of the API is data: it loads nothing, runs nothing, and is shown in no frame.
+#: The policy of data: a response of the API loads nothing, runs nothing, and is framed nowhere.
 DATA_POLICY: Final = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-#: A page of ours that runs no program and talks to nobody.
+#: The policy of a page without scripts and connections.
 READING_POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
 
-#: Seconds for which browsers come back by https only: a year.
+#: Seconds for which browsers use https only: a year.
 _HTTPS_ONLY: Final = 365 * 24 * 3600
 
 _STATIC: Final[Mapping[str, str]] = {
@@ -33,8 +33,10 @@ _STATIC: Final[Mapping[str, str]] = {
 
 
 def page_policy(*, issuer_origin: str) -> str:
-    """The Content-Security-Policy of a page of ours, which talks to the API and signs in at
-    `issuer_origin` (`https://login.example.com`)."""
+    """Return the Content-Security-Policy of a page that calls the API and signs in at an issuer.
+
+    `issuer_origin` is like `https://login.example.com`.
+    """
     return (
         "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
         "img-src 'self' data:; "
@@ -44,7 +46,7 @@ def page_policy(*, issuer_origin: str) -> str:
 
 
 def fixed_headers(*, https: bool) -> dict[str, str]:
-    """What an answer has unless it says otherwise itself; `https`: whether clients come by it."""
+    """Return the headers of a response that sets none of them; `https`: clients use https."""
     headers = {**_STATIC, "Content-Security-Policy": DATA_POLICY, "Cache-Control": "no-store"}
     if https:  # RFC 6797 §7.2: not over http
         headers["Strict-Transport-Security"] = f"max-age={_HTTPS_ONLY}"
@@ -52,9 +54,9 @@ def fixed_headers(*, https: bool) -> dict[str, str]:
 
 
 class SecurityHeaders:
-    """ASGI middleware, to stand outside of everything else; bodies pass untouched, piece by piece.
+    """ASGI middleware that adds the missing headers to each response, and does not touch its body.
 
-    What an answer sets itself is kept: a page its own policy, a document its own caching.
+    A header that the response sets itself stays: the policy of a page, the caching of a document.
     """
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
@@ -81,7 +83,7 @@ class SecurityHeaders:
 
 
 def with_security_headers(app: Starlette, url: str) -> Starlette:
-    """Outside of Starlette's own middleware, whose answers to failures need them, too."""
+    """Put the middleware outside of Starlette's, whose error responses need the headers, too."""
     https = urlsplit(url).scheme == "https"
     app.middleware_stack = SecurityHeaders(app.build_middleware_stack(), https=https)
     return app
