@@ -1,4 +1,4 @@
-"""Baton's service and its command line."""
+"""This package is Baton's service and its command line."""
 
 import os
 import sys

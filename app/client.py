@@ -79,7 +79,7 @@ class Unreachable(ClientError):
 
 
 class TokenSource(Protocol):
-    """A source of access tokens, which any thread may ask, before each request."""
+    """A `TokenSource` gives access tokens; any thread may ask it, before each request."""
 
     def current(self) -> str:
         """Return the token to send.
@@ -306,7 +306,7 @@ class BatonClient:
 
 
 class _Backoff:
-    """The waits of a follower while the API is away, each longer than the one before."""
+    """A `_Backoff` makes a follower wait while the API is away, longer each time."""
 
     def __init__(
         self, build_id: str, sleep: Callable[[float], None], notice: Callable[[str], None] | None

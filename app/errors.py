@@ -1,10 +1,10 @@
-"""The base classes of errors whose message is shown to a person as it is."""
+"""A `BatonError` has a message that is shown to a person as it is."""
 
 from typing import ClassVar
 
 
 class BatonError(Exception):
-    """An error whose message is a sentence for a person.
+    """An error says in a sentence what went wrong.
 
     The `baton` command prints that sentence without a traceback, and exits with `exit_code`.
     """

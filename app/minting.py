@@ -1,13 +1,13 @@
-"""The seam between what needs build tokens and what obtains them.
+"""A `TokenMinter` obtains build tokens; this module is the seam between dispatch and providers.
 
-Dispatch, in `app.builds`, calls a `TokenMinter`; `app.tokens.minting` has one for each provider.
+The dispatcher, in `app.builds`, calls it; `app.tokens.minting` has one for each provider.
 
-MintError                 no build token for this job
-├── ProviderUnavailable   no answer that counts; try again later
-├── ProviderRefused       the provider said no; somebody has to change something
-├── UnfitToken            a token came, but does not fit the job; the message says what to change
-│   └── TooShort           it does not last as long as this job may; a shorter job's would
-└── NoneLeft              the tokens obtained for this job are used up, and no more will come
+MintError                 there is no build token for this build
+├── ProviderUnavailable   the provider gave no useful response; a later try may succeed
+├── ProviderRefused       the provider refused; the operator has to change something
+├── UnfitToken            the token does not fit the build; the message says what to change
+│   └── TooShort           it does not last as long as the build may take; a shorter one's would
+└── NoneLeft              the tokens obtained for this build are used up, and no more will come
 
 The messages are for the operator and hold no secret.
 """
@@ -20,7 +20,7 @@ from app.contract.status import Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildPrincipal:
-    """What a build token says: one build of one user; its holder may report on that and no more."""
+    """A build token names one build of one user; its holder may report that build and no more."""
 
     user_id: str
     build_id: str
@@ -35,7 +35,7 @@ class BuildPrincipal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MintRequest:
-    """A token wanted for one build of one user, good for at least `lifetime` seconds from now."""
+    """A `MintRequest` asks for a token for one build, valid for at least `lifetime` seconds."""
 
     user_id: str
     build_id: str
@@ -44,42 +44,42 @@ class MintRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MintedToken:
-    """A build token, and what it says: read back from the token itself, not from the request."""
+    """A build token comes with its facts, which are read from it and not from the request."""
 
     token: str = field(repr=False)
     facts: BuildPrincipal
 
 
 class TokenMinter(Protocol):
-    """A provider of build tokens.
+    """A `TokenMinter` gets build tokens from one kind of provider.
 
     `mint` may be called from any number of tasks at once, and again after it raised; every call
-    obtains a new token. A caller that goes away ends its call. `close` comes last, once.
+    obtains a new token. Cancelling the caller ends its call. `close` comes last, once.
     """
 
     async def mint(self, request: MintRequest) -> MintedToken:
-        """Return a token that `Verifier.build` accepts, for this build and user, that lasts.
+        """Return a token for this build and user that `Verifier.build` accepts and that lasts.
 
         Raises `MintError`.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of what the minter opened itself."""
+        """Close the connections that the minter opened itself."""
         ...
 
 
 class MintError(Exception):
-    """No build token for this job."""
+    """There is no build token for this build."""
 
-    reason: ClassVar[Reason] = Reason.TOKEN_REFUSED  #: of the build that waits for it
-    others_too: ClassVar[bool] = True  #: whether other builds' tokens would most likely fail, too
+    reason: ClassVar[Reason] = Reason.TOKEN_REFUSED  #: the reason on the record of the build
+    others_too: ClassVar[bool] = True  #: whether mints for other builds would most likely fail, too
     final: ClassVar[bool] = False  #: whether there will never be a token for this build
     retry_after: float | None = None  #: seconds, where the provider named them
 
 
 class ProviderUnavailable(MintError):
-    """The provider did not answer usefully; `retry_after` in seconds, where it said so."""
+    """The provider gave no useful response; `retry_after` is in seconds, where it named them."""
 
     reason = Reason.NO_TOKEN
 
@@ -93,17 +93,17 @@ class ProviderRefused(MintError):
 
 
 class UnfitToken(MintError):
-    """The provider's token does not fit the job."""
+    """The provider's token does not fit the build."""
 
 
 class TooShort(UnfitToken):
-    """The provider's token does not last as long as this job may take."""
+    """The provider's token does not last as long as the build may take."""
 
     others_too = False
 
 
 class NoneLeft(MintError):
-    """The tokens obtained for this job are used up or over, and no more will come."""
+    """The tokens obtained for this build are used up or expired, and no more will come."""
 
     reason = Reason.TOKENS_SPENT
     others_too = False

@@ -47,7 +47,7 @@ _QUOTA_STATUS: Final = "baton.status"
 
 @dataclass(frozen=True, slots=True)
 class QuotaStatus:
-    """What is left of a quota after a request; the window ends in `reset` seconds."""
+    """A `QuotaStatus` says what is left of a quota; the window ends in `reset` seconds."""
 
     allowed: bool
     remaining: int
@@ -56,7 +56,7 @@ class QuotaStatus:
 
 @dataclass(slots=True)
 class _Share:
-    """The part of a quota that this process has drawn in one window."""
+    """A share is the part of a quota that this process has drawn in one window."""
 
     window: int
     undrawn: int  #: what no replica had drawn when this process last drew

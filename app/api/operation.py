@@ -32,7 +32,7 @@ WorkerEndpoint = Callable[[Request, Credential], Awaitable[Response]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """One method of one path: its endpoint, and all that the OpenAPI document says about it."""
+    """An `Operation` is one method of one path, with all that the OpenAPI document says of it."""
 
     method: str
     path: str

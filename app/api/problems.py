@@ -72,7 +72,7 @@ def status_of(code: Code) -> int:
 
 
 class ApiError(Exception):
-    """An error that becomes a response as it is; `more` has the problem's extension members."""
+    """An `ApiError` becomes a response as it is; `more` has the problem's extension members."""
 
     def __init__(
         self,

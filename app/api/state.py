@@ -22,7 +22,7 @@ Check = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AppState:
-    """The parts of one API process."""
+    """An `AppState` belongs to one API process, and never changes."""
 
     service: BuildService
     streams: BuildStreams

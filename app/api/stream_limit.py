@@ -25,7 +25,7 @@ _RETRY_AFTER = 10
 
 
 class StreamLimit:
-    """A limit for this process alone; each replica allows as many."""
+    """A `StreamLimit` holds for this process alone; each replica allows as many."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

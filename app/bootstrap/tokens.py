@@ -53,7 +53,7 @@ OnExchange = Callable[[float, Reason | None], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
-    """The parts that check and get tokens, wired for one API process."""
+    """`Tokens` holds the parts of one API process that verify and get tokens."""
 
     verifier: Verifier
     minter: TokenMinter
@@ -67,7 +67,7 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnKeys:
-    """The private keys of this API, read from files."""
+    """`OwnKeys` holds the private keys of this API, which are read from files."""
 
     signing: Sequence[SigningKey]  #: for the tokens of the `local` minter
     assertion: AssertionKey | None  #: for the assertions of the minting client

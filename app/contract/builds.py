@@ -11,7 +11,7 @@ from app.contract.status import Reason, Status
 
 
 class WaitReason(StrEnum):
-    """Why a queued build has not begun; stable, for machines."""
+    """A `WaitReason` says why a queued build has not begun; it is stable, for machines."""
 
     STARTING = "starting"
     TURN = "turn"  #: others' builds come first
@@ -27,7 +27,7 @@ class View(BaseModel):
 
 
 class TokenFacts(View):
-    """What the current attempt's build token allows, and until when; never the token."""
+    """`TokenFacts` say what the current attempt's token allows, and until when; never the token."""
 
     issuer: str
     audience: str
@@ -40,7 +40,7 @@ class TokenFacts(View):
 
 
 class AttemptView(View):
-    """An attempt that ended without a result, and the reason."""
+    """An `AttemptView` tells of an attempt that ended without a result, and why."""
 
     attempt: int
     reason: Reason
@@ -56,7 +56,7 @@ class LogView(View):
 
 
 class QueueView(View):
-    """Where a queued build stands, and why it waits."""
+    """A `QueueView` says where a queued build stands, and why it waits."""
 
     why: WaitReason
     message: str

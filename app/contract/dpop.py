@@ -34,7 +34,7 @@ class ProofKey:
     """A `ProofKey` is a private key on P-256 that signs proofs; threads may share it."""
 
     def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
-        """Raises `ValueError` for a key on another curve."""
+        """Take a private key. Raises `ValueError` for one on another curve."""
         if private.curve.name != ec.SECP256R1.name:
             raise ValueError("it must be on the curve P-256")
         self._private = private

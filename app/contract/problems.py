@@ -14,7 +14,7 @@ TYPE_PREFIX: Final = "urn:baton:problem:"
 
 
 class Code(StrEnum):
-    """The last part of a problem's `type`."""
+    """A code is the last part of a problem's `type`."""
 
     BAD_REQUEST = "bad-request"  # 400 the request itself is malformed
     INVALID_REQUEST = "invalid-request"  # 400 RFC 6750 §3.1
@@ -52,14 +52,14 @@ class Code(StrEnum):
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong with a body: where (a JSON Pointer, RFC 6901), and what to do."""
+    """A `FieldError` says where a body is wrong (a JSON Pointer, RFC 6901), and what to do."""
 
     pointer: str
     detail: str
 
 
 class Problem(BaseModel):
-    """The body of every error response."""
+    """A `Problem` is the body of every error response."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -73,7 +73,7 @@ class Problem(BaseModel):
 
     @property
     def code(self) -> Code | None:
-        """The code in `type`; None when the problem is not one of Baton's."""
+        """Return the code in `type`; None when the problem is not one of Baton's."""
         prefix, word = self.type[: len(TYPE_PREFIX)], self.type[len(TYPE_PREFIX) :]
         try:
             return Code(word) if prefix == TYPE_PREFIX else None

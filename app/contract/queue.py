@@ -42,15 +42,15 @@ def broker_of(store_url: str) -> str:
 
 
 def is_amqp(broker_url: str) -> bool:
-    """Whether the broker is RabbitMQ (AMQP 0-9-1); Redis otherwise."""
+    """Return whether the broker is RabbitMQ (AMQP 0-9-1); otherwise it is Redis."""
     return urlsplit(broker_url).scheme in {"amqp", "amqps", "pyamqp"}
 
 
 def broker_use_ssl(broker_url: str) -> dict[str, str | None] | None:
-    """Celery's setting of that name: for `amqps`, that the certificate must be the host's.
+    """Return Celery's setting of that name: with `amqps`, the certificate must be the host's.
 
-    Without it, a certificate of anybody's that a known authority signed would do. Redis' options
-    are in its URL.
+    Without the setting, the certificate of any host would do that a known authority signed. Redis'
+    options are in its URL.
     """
     parts = urlsplit(broker_url)
     return {"server_hostname": parts.hostname} if parts.scheme == "amqps" else None

@@ -92,7 +92,7 @@ class ClaimRequest(Message):
 
 
 class Claim(Message):
-    """The answer to a claim: all that a worker needs to run the build."""
+    """A `Claim` answers a claim with all that a worker needs to run the build."""
 
     build_id: str
     attempt: int
@@ -108,7 +108,7 @@ class Claim(Message):
 
 
 class Directive(Message):
-    """What the API wants of the worker; every response to a worker that holds a lease has it."""
+    """A `Directive` says what the API wants of the worker that holds the lease."""
 
     cancel: bool = False
     lease_seconds: float
@@ -119,7 +119,7 @@ class LogEnd(Message):
 
 
 class Appended(LogEnd, Directive):
-    """The answer to a log append."""
+    """`Appended` answers a log append."""
 
 
 class StepReport(Message):
@@ -141,7 +141,7 @@ def _needs_status(schema: dict[str, Any]) -> None:
 
 
 class Progress(Message):
-    """A running build's steps so far."""
+    """A `Progress` reports the steps of a running build so far."""
 
     model_config = ConfigDict(json_schema_extra=_needs_status)
 
@@ -151,7 +151,7 @@ class Progress(Message):
 
 
 class Handback(Message):
-    """The worker is shutting down, and the build goes to another one at once, as a new attempt."""
+    """A worker that shuts down hands its build back; a new attempt begins at once."""
 
     model_config = ConfigDict(json_schema_extra=_needs_status)
 
@@ -188,7 +188,7 @@ LogTail = Annotated[
 
 
 class Result(Message):
-    """The end of a build. The same result may be sent again; another one is refused."""
+    """A `Result` reports the end of a build; the same one may be sent again, another is refused."""
 
     model_config = ConfigDict(ser_json_bytes="base64")
 

@@ -33,7 +33,7 @@ class Seal:
     """A `Seal` encrypts with the first of its keys, and decrypts with any of them."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Raises `ValueError` for no key, or for one that `new_key` did not make."""
+        """Take the keys. Raises `ValueError` for none, or one that `new_key` did not make."""
         if not keys:
             raise ValueError("there is no key")
         try:

@@ -99,7 +99,7 @@ def _checked_env(env: dict[str, str]) -> dict[str, str]:
 
 
 class Source(Wire):
-    """A git repository, and a ref or a commit of it; with neither, its default branch is built."""
+    """A source is a ref or a commit of a git repository; without either, its default branch."""
 
     git: Annotated[
         str,
@@ -125,13 +125,13 @@ class Source(Wire):
 
     @property
     def protocol(self) -> str:
-        """The scheme of the URL, in lower case; `ssh` for the form `git@host:path`."""
+        """Return the scheme of the URL, in lower case; `ssh` for the form `git@host:path`."""
         found = _URL.match(self.git)
         return found["scheme"] if found else "ssh"
 
 
 class Step(Wire):
-    """One shell script (`sh -e`) of a build."""
+    """A step runs one shell script (`sh -e`)."""
 
     name: Annotated[Name, Field(examples=["test"])]
     run: Annotated[
@@ -153,7 +153,7 @@ class Step(Wire):
 
 
 class BuildSpec(Wire):
-    """The body of `POST /builds`."""
+    """A `BuildSpec` is the body of `POST /builds`."""
 
     source: Source | None = Field(default=None, description="left out: an empty workspace")
     steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]

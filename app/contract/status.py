@@ -24,7 +24,7 @@ FINAL: Final = frozenset(
 
 
 class Reason(StrEnum):
-    """Why a build ended as it did, or (the first three) why it waits; stable, for machines."""
+    """A `Reason` says why a build ended or, the first three, why it waits; stable, for machines."""
 
     NO_TOKEN = "no_token"  # noqa: S105  the provider gave none; still trying
     TOKEN_REFUSED = "token_refused"  # noqa: S105  the provider's token does not fit the job

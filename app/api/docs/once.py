@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """A value that takes long to compute and that few requests need; all get the same one."""
+    """A `Once` is for a value that takes long to compute and that few requests need."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         """Take the function that computes the value, in a thread, so that it blocks no request."""

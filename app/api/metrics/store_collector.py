@@ -14,7 +14,7 @@ from app.builds.store.count_reader import Counts
 
 
 class StoreCollector(Collector):
-    """A collector of the store's counts at one moment; None when the store was away."""
+    """A collector exports the store's counts of one moment; None: the store was away."""
 
     def __init__(self, counts: Counts | None) -> None:
         self._counts = counts

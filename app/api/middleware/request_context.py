@@ -28,7 +28,7 @@ _SERVER_ERROR: Final = 500
 
 
 class RequestContext:
-    """ASGI middleware that has to be the outermost."""
+    """`RequestContext` is ASGI middleware, and has to be the outermost."""
 
     def __init__(self, app: ASGIApp, traces: Tracing) -> None:
         self._app = app

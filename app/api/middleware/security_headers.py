@@ -54,7 +54,7 @@ def fixed_headers(*, https: bool) -> dict[str, str]:
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds the missing headers to each response, and does not touch its body.
+    """This ASGI middleware adds the missing headers to each response, and leaves its body alone.
 
     A header that the response sets itself stays: the policy of a page, the caching of a document.
     """
