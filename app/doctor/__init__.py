@@ -1,1 +1,1 @@
-"""What `baton doctor` looks at: one file for each thing that can be wrong."""
+"""The checks of `baton doctor`: one file for each part that can be wrong."""

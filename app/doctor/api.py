@@ -1,4 +1,4 @@
-"""The API: that it answers where clients look for it, is ready, and has these very settings."""
+"""The API's check: it answers where clients look for it, is ready, and runs with these settings."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -15,6 +15,7 @@ _CHECK: Final = "API"
 
 
 async def check_api(settings: Settings, http: httpx.AsyncClient) -> list[Finding]:
+    """Return the findings about the running API, asked over HTTP."""
     url = settings.api_url.rstrip("/")
     try:
         ready = await http.get(url + paths.READYZ)
@@ -29,7 +30,7 @@ async def check_api(settings: Settings, http: httpx.AsyncClient) -> list[Finding
             )
         ]
     found = [_readiness(url, ready)]
-    found += _same(settings, metadata)
+    found += _compare_settings(settings, metadata)
     ahead = ahead_by(ready.headers.get("date"))
     if ahead is not None:
         found.append(clock("the API's", ahead, leeway=settings.leeway))
@@ -55,13 +56,13 @@ def _readiness(url: str, answer: httpx.Response) -> Finding:
     return Finding.ok(_CHECK, f"answers at {url} and is ready")
 
 
-def _same(settings: Settings, answer: httpx.Response) -> Iterator[Finding]:
-    """Whether the API that runs was started with these settings."""
+def _compare_settings(settings: Settings, answer: httpx.Response) -> Iterator[Finding]:
+    """Yield a finding if the running API was started with another issuer than these settings."""
     try:
-        told: Any = answer.json()
-        issuers = told["authorization_servers"]
+        document: Any = answer.json()
+        issuers = document["authorization_servers"]
     except (ValueError, KeyError, TypeError):
-        return  # the finding before says that it is something else
+        return  # the finding before says that something else answers there
     if issuers != [settings.issuer]:
         named = ", ".join(map(str, issuers))
         yield Finding.wrong(
@@ -72,6 +73,7 @@ def _same(settings: Settings, answer: httpx.Response) -> Iterator[Finding]:
 
 
 async def check_dashboard(settings: Settings) -> list[Finding]:
+    """Return whether users can sign in to the dashboard."""
     if settings.dashboard_client_id is None:
         return [
             Finding.untried(
@@ -84,7 +86,7 @@ async def check_dashboard(settings: Settings) -> list[Finding]:
 
 
 async def check_message_keys(settings: Settings) -> list[Finding]:
-    """The workers' side is shown by `baton doctor --worker` on their machines."""
+    """Return the sealing key's fingerprint; `baton doctor --worker` shows the workers' side."""
     if settings.message_keys is None:
         return [
             Finding.untried(

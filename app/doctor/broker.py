@@ -1,4 +1,4 @@
-"""The broker: that messages can be left there, in the queue that workers read."""
+"""The broker's check: it takes messages, in the queue that workers read."""
 
 from typing import Final
 
@@ -14,6 +14,7 @@ _CHECK: Final = "broker"
 
 
 async def check_broker(settings: Settings) -> list[Finding]:
+    """Return whether the queue can be declared; nothing is sent."""
     name = "RabbitMQ" if wire.is_amqp(settings.broker) else "Redis"
     place = f"{name} at {redact_url(settings.broker)}"
     queue = CeleryQueue(

@@ -1,4 +1,4 @@
-"""All checks at once: each with an end, and none in the way of another."""
+"""All checks run at once, each within a time limit, and independent of the others."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
@@ -16,20 +16,20 @@ from app.doctor.store import check_store
 from app.doctor.worker import check_sandbox, check_worker
 from app.errors import SettingsError
 
-#: Seconds for each check; minting tries for as long as dispatch does, which is 20.
+#: Seconds for each check; minting retries for as long as dispatch does, which is 20.
 _CHECK_TIMEOUT: Final = 30.0
-#: Seconds for each answer over HTTP.
+#: Seconds for each HTTP response.
 _ANSWER_TIMEOUT: Final = 10.0
 
 
 async def examine(
     environ: Mapping[str, str], user_token: str | None = None, *, most: float = _CHECK_TIMEOUT
 ) -> list[Finding]:
-    """What is right and wrong with the service that has these settings (`BATON_…`).
+    """Return what is right and wrong with the service that has these settings (`BATON_…`).
 
-    `user_token` is looked at too, and needed where build tokens are exchanged for users'. No check
-    takes more than `most` seconds. Raises `SettingsError` for settings with which no check can be
-    made.
+    `user_token` is checked as well, and needed where build tokens are exchanged for users'. No
+    check takes more than `most` seconds. Raises `SettingsError` for settings with which no check
+    can run.
     """
     settings = Settings.from_env(environ)
     async with httpx.AsyncClient(timeout=_ANSWER_TIMEOUT, trust_env=True) as http:
@@ -43,26 +43,26 @@ async def examine(
             "dashboard": check_dashboard(settings),
             "sandbox": check_sandbox(_for_worker(environ, settings)),
         }
-        return await _all(checks, most)
+        return await _run_all(checks, most)
 
 
 async def examine_worker(environ: Mapping[str, str]) -> list[Finding]:
-    """What is right and wrong on a worker's machine."""
-    return await _all({"worker": check_worker(environ)}, _CHECK_TIMEOUT)
+    """Return what is right and wrong on a worker's machine."""
+    return await _run_all({"worker": check_worker(environ)}, _CHECK_TIMEOUT)
 
 
 def _for_worker(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """A worker has no default for the API's URL."""
+    """Return a worker's variables: it has no default for the API's URL."""
     return {**environ, "BATON_API_URL": settings.api_url}
 
 
-async def _all(checks: Mapping[str, Awaitable[list[Finding]]], most: float) -> list[Finding]:
-    bounded = [_bounded(name, check, most) for name, check in checks.items()]
+async def _run_all(checks: Mapping[str, Awaitable[list[Finding]]], most: float) -> list[Finding]:
+    bounded = [_run(name, check, most) for name, check in checks.items()]
     found: Sequence[list[Finding]] = await asyncio.gather(*bounded)
     return [finding for each in found for finding in each]
 
 
-async def _bounded(name: str, check: Awaitable[list[Finding]], most: float) -> list[Finding]:
+async def _run(name: str, check: Awaitable[list[Finding]], most: float) -> list[Finding]:
     try:
         async with asyncio.timeout(most):
             return await check

@@ -1,4 +1,4 @@
-"""The issuer: that it calls itself what we call it, and that its keys can be used."""
+"""The issuer's check: its name is `BATON_ISSUER`, and its keys can be used."""
 
 import json
 from collections.abc import Mapping
@@ -16,11 +16,12 @@ _KEYS: Final = "issuer's keys"
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _JWKS: Final = "/.well-known/jwks.json"
 
-#: Bytes of an answer that are looked at.
+#: Bytes of the largest response that is accepted.
 _MAX_ANSWER_BYTES: Final = 256 * 1024
 
 
 async def check_issuer(settings: Settings, http: httpx.AsyncClient) -> list[Finding]:
+    """Return the findings about the issuer's name, keys and clock."""
     keys, answer = await _keys(settings, http)
     found = [await _discovery(settings, http), keys]
     ahead = ahead_by(answer.headers.get("date")) if answer else None
@@ -30,27 +31,30 @@ async def check_issuer(settings: Settings, http: httpx.AsyncClient) -> list[Find
 
 
 async def _discovery(settings: Settings, http: httpx.AsyncClient) -> Finding:
-    """Beside the keys as well: in a container, the issuer may have another name than outside."""
+    """Check the discovery document at the issuer, or beside its keys.
+
+    In a container, the issuer may have another name than outside.
+    """
     places = [settings.issuer.rstrip("/") + _DISCOVERY]
     if settings.jwks_url and settings.jwks_url.endswith(_JWKS):
         places.append(settings.jwks_url.removesuffix(_JWKS) + _DISCOVERY)
-    said = []
+    failures = []
     for url in dict.fromkeys(places):
         try:
             document = _object(await http.get(url))
         except (httpx.HTTPError, ValueError) as error:
-            said.append(f"{url}: {failure(error)}")
+            failures.append(f"{url}: {failure(error)}")
         else:
-            return _compared(document, settings)
+            return _compare_issuer(document, settings)
     return Finding.wrong(
         _CHECK,
-        f"its discovery document cannot be had: {'; '.join(said)}",
+        f"its discovery document cannot be had: {'; '.join(failures)}",
         "see that BATON_ISSUER is the issuer's own name and can be reached from here: `baton "
         "login` and the dashboard sign in by what that document says",
     )
 
 
-def _compared(document: Mapping[str, Any], settings: Settings) -> Finding:
+def _compare_issuer(document: Mapping[str, Any], settings: Settings) -> Finding:
     """OpenID Connect Discovery §4.3: the two are the same to the letter."""
     named, ours = document.get("issuer"), settings.issuer
     if named == ours:
@@ -94,7 +98,7 @@ async def _keys(
 
 
 def _object(answer: httpx.Response) -> dict[str, Any]:
-    """Raises `ValueError` for anything but a JSON object."""
+    """Return the response's JSON object. Raises `ValueError` for anything else."""
     if answer.status_code != httpx.codes.OK:
         raise ValueError(f"status {answer.status_code}")
     if len(answer.content) > _MAX_ANSWER_BYTES:

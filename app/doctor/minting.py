@@ -1,4 +1,4 @@
-"""Build tokens: one is obtained by the very code of dispatch, looked at, and thrown away."""
+"""The minting check obtains a build token by the code of dispatch, verifies it and drops it."""
 
 import asyncio
 from pathlib import Path
@@ -20,7 +20,7 @@ from app.tokens.errors import TokenError
 _CHECK: Final = "minting"
 _USER: Final = "user token"
 
-#: Whom the token is for: nobody's `sub`, and no build has its id.
+#: The user that the token is for: it is nobody's `sub`, and no build has the token's build id.
 _NOBODY: Final = "baton|doctor"
 
 _DOC: Final = {
@@ -33,8 +33,11 @@ _DOC: Final = {
 async def check_minting(
     settings: Settings, http: httpx.AsyncClient, user_token: str | None
 ) -> list[Finding]:
-    """`user_token`: what is exchanged where the minter is `token_exchange`. Raises `SettingsError`
-    for a key file that cannot be used."""
+    """Return whether build tokens can be obtained, and whether `user_token` may submit builds.
+
+    `user_token` is what is exchanged where the minter is `token_exchange`. Raises `SettingsError`
+    for a key file that cannot be used.
+    """
     missing = await asyncio.to_thread(_missing_keys, settings)
     if missing:
         return [
@@ -55,14 +58,14 @@ async def check_minting(
         found = []
         user = None
         if user_token:
-            user, finding = await _user(tokens, user_token)
+            user, finding = await _check_user_token(tokens, user_token)
             found.append(finding)
         if tokens.exchange is None:
-            found.append(await _minted(settings, tokens))
+            found.append(await _check_minter(settings, tokens))
         elif user is None or user_token is None:
-            found.append(_not_exchanged(tried=bool(user_token)))
+            found.append(_skipped(tried=bool(user_token)))
         else:
-            found.append(await _exchanged(settings, tokens, user, user_token))
+            found.append(await _check_exchange(settings, tokens, user, user_token))
         return found
     finally:
         await tokens.minter.close()
@@ -76,7 +79,7 @@ def _missing_keys(settings: Settings) -> list[str]:
     return [path for path in settings.mint_key_file if not Path(path).exists()]
 
 
-async def _minted(settings: Settings, tokens: Tokens) -> Finding:
+async def _check_minter(settings: Settings, tokens: Tokens) -> Finding:
     needed = settings.timers(settings.max_build_timeout).token_lifetime
     request = MintRequest(user_id=_NOBODY, build_id=BuildIds().new(), lifetime=needed)
     try:
@@ -91,16 +94,16 @@ async def _minted(settings: Settings, tokens: Tokens) -> Finding:
     except MintError as error:
         return Finding.wrong(_CHECK, str(error), _DOC[settings.minter])
     facts = minted.facts
-    lasts = facts.expires_at - facts.issued_at
+    lifetime = facts.expires_at - facts.issued_at
     names = f"{settings.claim_namespace}user_id and {settings.claim_namespace}build_id"
     return Finding.ok(
         _CHECK,
         f"{settings.minter} gave a token with scope {facts.scope}, audience {facts.audience}, the "
-        f"claims {names}; it lasts {lasts} s, and the longest build needs {needed:.0f} s",
+        f"claims {names}; it lasts {lifetime} s, and the longest build needs {needed:.0f} s",
     )
 
 
-async def _user(tokens: Tokens, raw: str) -> tuple[UserPrincipal | None, Finding]:
+async def _check_user_token(tokens: Tokens, raw: str) -> tuple[UserPrincipal | None, Finding]:
     try:
         user = await tokens.verifier.user(raw)
     except TokenError as error:
@@ -109,17 +112,17 @@ async def _user(tokens: Tokens, raw: str) -> tuple[UserPrincipal | None, Finding
             f"not accepted: {error}",
             "see that it is an access token for BATON_AUDIENCE from BATON_ISSUER, and not over",
         )
-    lacks = {scopes.CREATE_BUILDS, *scopes.DELEGATED} - user.scopes
-    if lacks:
+    missing = {scopes.CREATE_BUILDS, *scopes.DELEGATED} - user.scopes
+    if missing:
         return user, Finding.wrong(
             _USER,
-            f"accepted, but nothing can be submitted with it: it lacks {' '.join(sorted(lacks))}",
+            f"accepted, but nothing can be submitted with it: it lacks {' '.join(sorted(missing))}",
             "grant the scopes to the user and let the application ask for them",
         )
     return user, Finding.ok(_USER, "accepted, and may submit builds")
 
 
-def _not_exchanged(*, tried: bool) -> Finding:
+def _skipped(*, tried: bool) -> Finding:
     if tried:
         return Finding.untried(_CHECK, "the user's token is not accepted, so it was not exchanged")
     return Finding.untried(
@@ -129,17 +132,20 @@ def _not_exchanged(*, tried: bool) -> Finding:
     )
 
 
-async def _exchanged(settings: Settings, tokens: Tokens, user: UserPrincipal, raw: str) -> Finding:
+async def _check_exchange(
+    settings: Settings, tokens: Tokens, user: UserPrincipal, raw: str
+) -> Finding:
     if tokens.exchange is None:  # pragma: no cover
         raise ValueError("nothing is exchanged here")
     try:
-        kept = await tokens.exchange(raw)(
+        minted = await tokens.exchange(raw)(
             user_id=user.user_id, build_id=BuildIds().new(), timeout=settings.max_build_timeout
         )
     except MintError as error:
         return Finding.wrong(_CHECK, str(error), _DOC[settings.minter])
     return Finding.ok(
         _CHECK,
-        f"{len(kept.sealed)} tokens, one for each attempt, were exchanged for the user's: each has "
-        f"the scope update:builds, the audience {settings.build_audience}, and lasts long enough",
+        f"{len(minted.sealed)} tokens, one for each attempt, were exchanged for the user's: each "
+        f"has the scope update:builds, the audience {settings.build_audience}, and lasts long "
+        "enough",
     )

@@ -1,4 +1,4 @@
-"""Naming a server without the secrets in its URL, and saying failure it did not answer."""
+"""Names a server without the secrets in its URL, and a failure to reach it."""
 
 from urllib.parse import urlsplit
 
@@ -6,13 +6,16 @@ import httpx
 
 
 def redact_url(url: str) -> str:
-    """`redis://:secret@host:6379/0?x=y` → `host:6379`; the path of a socket."""
+    """Return the host and port of a URL, or the path of a socket.
+
+    `redis://:secret@host:6379/0?x=y` → `host:6379`.
+    """
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def failure(error: Exception) -> str:
-    """The kind of a failure to connect, and its own words."""
+    """Return the kind of a failure to connect, and its message."""
     if isinstance(error, httpx.TimeoutException):
         return "it did not answer in time"
     words = str(error).strip()

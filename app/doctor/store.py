@@ -1,4 +1,4 @@
-"""The store: that Redis answers, is new enough, forgets nothing and is near."""
+"""The store's check: Redis answers, is new enough, keeps what it stores, and is near."""
 
 import re
 import time
@@ -21,19 +21,20 @@ from app.doctor.redact_url import failure, redact_url
 
 _CHECK: Final = "store"
 
-#: The first version that knows all commands of the scripts, and the ACL of workers.
-_LEAST: Final = (6, 2)
-#: Seconds for a round trip; every call of the API takes one to three.
-_SLOW: Final = 0.05
+#: The first version that has all commands of the scripts, and the ACL rules of workers.
+_MIN_VERSION: Final = (6, 2)
+#: Seconds of the longest good round trip; every call of the API takes one to three.
+_MAX_ROUND_TRIP: Final = 0.05
 _PINGS: Final = 7
 _DOC: Final = "docs/outages.md, What can be lost"
 
 
 async def check_store(settings: Settings) -> list[Finding]:
+    """Return the findings about Redis' version, latency, memory policy, persistence and clock."""
     url = settings.redis_url.get_secret_value()
     redis = connect(url)
     try:
-        return [each async for each in _look(redis, settings.leeway)]
+        return [each async for each in _inspect(redis, settings.leeway)]
     except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
         return [
             Finding.wrong(
@@ -55,7 +56,7 @@ async def check_store(settings: Settings) -> list[Finding]:
         await redis.aclose()
 
 
-async def _look(redis: "Redis", leeway: float) -> AsyncIterator[Finding]:
+async def _inspect(redis: "Redis", leeway: float) -> AsyncIterator[Finding]:
     await redis.ping()
     trips = []
     ahead = 0.0
@@ -65,7 +66,7 @@ async def _look(redis: "Redis", leeway: float) -> AsyncIterator[Finding]:
         seconds, micros = await redis.time()
         trips.append(time.perf_counter() - begun)
         ahead = seconds + micros / 1e6 - (sent + time.time()) / 2
-    trip = min(trips)  # this process does other things meanwhile
+    trip = min(trips)  # the others include waits for other checks of this process
     try:
         info: Mapping[str, Any] = await redis.info()
     except ResponseError as error:
@@ -76,13 +77,13 @@ async def _look(redis: "Redis", leeway: float) -> AsyncIterator[Finding]:
         )
     else:
         yield _version(info, trip)
-        if trip > _SLOW:
+        if trip > _MAX_ROUND_TRIP:
             yield Finding.wrong(
                 "store latency",
                 f"a round trip takes {trip * 1000:.0f} ms, and every call of the API needs some",
                 "put Redis into the network of the API",
             )
-        for each in _keeping(info):
+        for each in _durability(info):
             yield each
     yield clock("the store's", ahead, leeway=leeway)
 
@@ -91,7 +92,7 @@ def _version(info: Mapping[str, Any], trip: float) -> Finding:
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version", ""))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    if numbers < _LEAST:
+    if numbers < _MIN_VERSION:
         return Finding.wrong(
             _CHECK,
             f"{name} {version} is too old: Baton needs Redis 6.2 or Valkey",
@@ -100,7 +101,7 @@ def _version(info: Mapping[str, Any], trip: float) -> Finding:
     return Finding.ok(_CHECK, f"{name} {version} answers in {trip * 1000:.1f} ms")
 
 
-def _keeping(info: Mapping[str, Any]) -> Iterator[Finding]:
+def _durability(info: Mapping[str, Any]) -> Iterator[Finding]:
     policy = info.get("maxmemory_policy", "noeviction")
     if policy == "noeviction":
         yield Finding.ok("store memory", "maxmemory-policy is noeviction")

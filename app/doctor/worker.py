@@ -1,4 +1,4 @@
-"""A worker's machine: looked at by the worker itself, in a process of its own."""
+"""The worker's check is made by the worker itself, in a process of its own."""
 
 import asyncio
 import os
@@ -10,27 +10,27 @@ from pydantic import ValidationError
 
 from app.contract.doctor import Finding, Mark
 
-#: -P: the directory we are in may have a `worker` of its own.
+#: -P: the current directory may have another package `worker`.
 _ARGV: Final = (sys.executable, "-P", "-m", "worker", "--check")
 
 
 async def check_worker(environ: Mapping[str, str]) -> list[Finding]:
-    """What `python -m worker --check` finds with these variables."""
+    """Return what `python -m worker --check` finds with these variables."""
     process = await asyncio.create_subprocess_exec(
         *_ARGV,
-        env={**_system(), **environ},
+        env={**_system_environ(), **environ},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     try:
-        found = [Finding.model_validate_json(line) for line in said.splitlines()]
+        found = [Finding.model_validate_json(line) for line in output.splitlines()]
     except ValidationError:
         found = []
     return found or [
@@ -43,8 +43,10 @@ async def check_worker(environ: Mapping[str, str]) -> list[Finding]:
 
 
 async def check_sandbox(environ: Mapping[str, str]) -> list[Finding]:
-    """Only the sandbox, on a machine that need not be a worker's: where it does not work, nothing
-    is wrong yet."""
+    """Return what the worker's check finds about the sandbox of this machine.
+
+    This need not be a worker's machine: a sandbox that does not work here is not yet wrong.
+    """
     elsewhere = "on the machines of the workers, run `baton doctor --worker`"
     return [
         each
@@ -55,6 +57,6 @@ async def check_sandbox(environ: Mapping[str, str]) -> list[Finding]:
     ] or [Finding.untried("sandbox", "the settings here are not a worker's", elsewhere)]
 
 
-def _system() -> dict[str, str]:
-    """What any program needs to run; settings come from the caller."""
+def _system_environ() -> dict[str, str]:
+    """Return what any program needs to run; the settings come from the caller."""
     return {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}

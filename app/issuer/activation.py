@@ -1,4 +1,4 @@
-"""The verification page (RFC 8628 §3.3): people type a device's code, and allow it or not."""
+"""The verification page (RFC 8628 §3.3), where a user types a device's code and decides on it."""
 
 import math
 from http import HTTPStatus
@@ -22,12 +22,16 @@ from app.issuer.parameters import (
 from app.issuer.throttle import Throttle
 from app.issuer.user_name import RULE, User
 
-_OVER = "It took too long or was done already; go back to your terminal and begin again."
+_EXPIRED = "It took too long or was done already; go back to your terminal and begin again."
 
 
 class Activation:
-    """Who has a code sees what the device asks for, and gets a `transaction` to answer it with:
-    codes are looked up in one place, which counts the wrong ones (RFC 8628 §5.1)."""
+    """`Activation` shows the holder of a user code what the device asks for, under a one-time
+    `transaction`.
+
+    The answer carries the transaction and not the code: so codes are looked up in one place, which
+    counts the wrong ones (RFC 8628 §5.1).
+    """
 
     def __init__(self, devices: Devices, throttle: Throttle, *, lifetime: float) -> None:
         self._devices = devices
@@ -37,10 +41,12 @@ class Activation:
         self._device_pages = DevicePages(self._pages)
 
     async def handle(self, request: Request) -> Response:
+        """Serve `GET` and `POST`."""
         return await (self.answer(request) if request.method == "POST" else self.ask(request))
 
     async def ask(self, request: Request) -> Response:
-        """`GET`: the page that asks for `user_code`, or with a good one, what it stands for."""
+        """`GET`: return the page that asks for `user_code`, or with a valid one, what its device
+        asks for."""
         try:
             typed = optional(distinct(query(request)), "user_code")
         except OAuthError as error:
@@ -58,7 +64,7 @@ class Activation:
             return answer
         device = self._devices.waiting(typed)
         if device is None:
-            self._throttle.wrong()
+            self._throttle.count_wrong()
             return self._device_pages.code(
                 typed,
                 wrong="No terminal waits with this code: look there whether it is the same.",
@@ -69,17 +75,17 @@ class Activation:
     async def answer(self, request: Request) -> Response:
         """`POST` of the form: `transaction`, `decision` (`allow` or `deny`), and `username`."""
         try:
-            return self._decided(await page_form(request))
+            return self._decide(await page_form(request))
         except OAuthError as error:
             return self._pages.error(error.description, error.status)
 
-    def _decided(self, parameters: Parameters) -> Response:
+    def _decide(self, parameters: Parameters) -> Response:
         transaction = required(parameters, "transaction")
         decision = required(parameters, "decision")
         username = optional(parameters, "username") or ""
         device = self._reviews.get(transaction)
         if device is None:
-            return self._pages.error(_OVER)
+            return self._pages.error(_EXPIRED)
         if decision not in {"allow", "deny"}:
             return self._pages.error("The decision is allow or deny.")
         user = User.of(username) if decision == "allow" else None
@@ -87,5 +93,5 @@ class Activation:
             return self._device_pages.review(transaction, device, username=username, wrong=RULE)
         self._reviews.take(transaction)
         if not self._devices.decide(device, user):
-            return self._pages.error(_OVER)
+            return self._pages.error(_EXPIRED)
         return self._device_pages.done(allowed=user is not None)

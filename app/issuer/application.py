@@ -1,4 +1,4 @@
-"""The embedded issuer: an OAuth 2.0 authorization server for development, in Auth0's place."""
+"""The embedded issuer is an OAuth 2.0 authorization server for development, in Auth0's place."""
 
 import asyncio
 import logging
@@ -34,16 +34,17 @@ from app.issuer.userinfo import Userinfo
 
 log = logging.getLogger(__name__)
 
-#: Auth0's own; clients keep keys longer by rules of theirs.
+#: Auth0's own header; clients cache keys longer by rules of theirs.
 _PUBLIC: Final = {"Cache-Control": "public, max-age=15"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_issuer(config: IssuerConfig) -> Starlette:
-    """The issuer, to be served at the root of `config.issuer`.
+    """Return the issuer, to be served at the root of `config.issuer`.
 
-    Makes its keys or reads them. Raises `KeyFileError` for key files that cannot be used.
+    Its keys are read from files or created. Raises `KeyFileError` for key files that cannot be
+    used.
     """
     keys = SigningKeys(config.key_dir)
     codes: OneTimeStore[Code] = OneTimeStore(lifetime=config.code_lifetime)
@@ -59,7 +60,7 @@ def create_issuer(config: IssuerConfig) -> Starlette:
     device_authorization = DeviceAuthorization(config, clients, devices)
     activation = Activation(devices, Throttle(), lifetime=config.login_lifetime)
     revocation = Revocation(clients, refresh_tokens)
-    about = metadata(config)
+    document = metadata(config)
     app = Starlette(
         routes=[
             Route(paths.AUTHORIZE, authorization.handle, methods=["GET", "POST"]),
@@ -69,8 +70,8 @@ def create_issuer(config: IssuerConfig) -> Starlette:
             Route(paths.REVOKE, revocation.answer, methods=["POST"]),
             Route(paths.USERINFO, Userinfo(config, keys).answer, methods=["GET"]),
             Route(paths.JWKS, _public(keys.jwks), methods=["GET"]),
-            Route(paths.OPENID_CONFIGURATION, _public(lambda: about), methods=["GET"]),
-            Route(paths.OAUTH_METADATA, _public(lambda: about), methods=["GET"]),
+            Route(paths.OPENID_CONFIGURATION, _public(lambda: document), methods=["GET"]),
+            Route(paths.OAUTH_METADATA, _public(lambda: document), methods=["GET"]),
             Route(paths.ROTATE, _rotation(clients, keys), methods=["POST"]),
             Route(paths.HEALTHZ, _healthz, methods=["GET"]),
         ],
@@ -110,8 +111,8 @@ def _public(document: Callable[[], dict[str, Any]]) -> Endpoint:
 
 
 def _rotation(clients: Clients, keys: SigningKeys) -> Endpoint:
-    """Rotate the keys on demand, for the machine-to-machine client alone."""
-    turn = asyncio.Lock()
+    """Return the endpoint that rotates the keys, for the machine-to-machine client alone."""
+    lock = asyncio.Lock()
 
     async def endpoint(request: Request) -> Response:
         client = clients.authenticate_basic(request)
@@ -121,7 +122,7 @@ def _rotation(clients: Clients, keys: SigningKeys) -> Endpoint:
                 "only the machine-to-machine client may rotate the keys",
                 status=HTTPStatus.FORBIDDEN,
             )
-        async with turn:
+        async with lock:
             await asyncio.to_thread(keys.rotate)
         log.info("signing keys rotated", extra={"kid": keys.current.kid})
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=NO_STORE)
@@ -146,7 +147,7 @@ async def _error(_: Request, error: Exception) -> Response:
             ).response()
             answer.headers.update(error.headers or {})
             return answer
-        case _:  # Starlette raises it again afterwards, and the server logs it.
+        case _:  # Starlette raises the error again afterwards, and the server logs it.
             return OAuthError(
                 "server_error", "something unforeseen", status=HTTPStatus.INTERNAL_SERVER_ERROR
             ).response()

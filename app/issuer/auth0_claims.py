@@ -1,6 +1,7 @@
-"""The claim-adding step: the twin of the Auth0 Action in docs/auth0/credentials-exchange.js.
+"""The claims that the embedded issuer adds to build tokens, as the Auth0 Action does.
 
-Same rules, same words; a test runs both on the same table.
+The Action is docs/auth0/credentials-exchange.js. Both have the same rules and messages; a test runs
+both on the same table.
 """
 
 import re
@@ -10,15 +11,15 @@ from typing import Any, Final
 
 from app.issuer.errors import OAuthError
 
-#: `auth0|…`, `google-oauth2|…`, `samlp|connection|name@host`: a provider, then whatever it calls
-#: the user. The `|` is what no client's own subject (`…@clients`) has.
+#: `auth0|…`, `google-oauth2|…`, `samlp|connection|name@host`: a provider, then the user's id there.
+#: No client's own subject (`…@clients`) has a `|`.
 _USER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\|(.{1,190})", re.DOTALL)
 _BUILD_ID: Final = re.compile(r"bld_[0-9A-HJKMNP-TV-Z]{26}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActionSecrets:
-    """What the Action is configured with at Auth0, under the same names in capitals."""
+    """The secrets of the Action at Auth0, where they have the same names in capitals."""
 
     build_audience: str
     build_client_id: str
@@ -28,14 +29,14 @@ class ActionSecrets:
 def added_claims(
     secrets: ActionSecrets, *, audience: str, client_id: str, body: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The claims to add to a client credentials token; none where the exchange is not our business.
+    """Return the claims to add to a client credentials token; none for another audience or client.
 
     Raises `OAuthError` (`invalid_request`) to deny the token.
     """
     if audience != secrets.build_audience:
         return {}
     if client_id != secrets.build_client_id:
-        # Whoever else is granted on this API must never be able to say for whom it acts.
+        # No other client with a grant on this API may choose for whom it acts.
         if "user_id" in body or "build_id" in body:
             raise OAuthError(
                 "invalid_request", "this client may not send user_id or build_id for this API"

@@ -1,4 +1,5 @@
-"""The authorization endpoint (RFC 6749 §4.1.1, RFC 7636, RFC 9207): request, login, code."""
+"""The authorization endpoint (RFC 6749 §4.1.1, RFC 7636, RFC 9207) signs a user in and issues a
+code."""
 
 import re
 from dataclasses import dataclass
@@ -27,13 +28,13 @@ from app.issuer.user_name import RULE, User
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # RFC 7636 §4.2: a SHA-256 in base64url
 
-#: Of an answer that carries a code, nothing may be kept or passed on.
+#: A response that carries a code must not be cached, nor its URL sent as a referrer.
 _SECRET: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Login:
-    """A request that is in order, and waits for the user."""
+    """A valid authorization request that waits for its user."""
 
     client_id: str
     redirect_uri: str
@@ -46,7 +47,7 @@ class Login:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Code:
-    """What an authorization code stands for, and what its bearer has to prove."""
+    """What an authorization code stands for, and what its client has to prove."""
 
     sign_in: SignIn
     redirect_uri: str
@@ -54,6 +55,8 @@ class Code:
 
 
 class Authorization:
+    """`Authorization` has two steps: the login page, and the redirect with the code."""
+
     def __init__(self, config: IssuerConfig, clients: Clients, codes: OneTimeStore[Code]) -> None:
         self._config = config
         self._clients = clients
@@ -62,25 +65,26 @@ class Authorization:
         self._pages = Pages()
 
     async def handle(self, request: Request) -> Response:
+        """Serve `GET` and `POST`."""
         return await (self.answer(request) if request.method == "POST" else self.ask(request))
 
     async def ask(self, request: Request) -> Response:
-        """`GET`: the login page, or the error where it belongs (RFC 6749 §4.1.2.1)."""
+        """`GET`: return the login page, or the error where RFC 6749 §4.1.2.1 wants it."""
         try:
-            found = query(request)
+            fields = query(request)
         except OAuthError as error:
             return self._pages.error(error.description, error.status)
-        parameters = {name: value for name, value in found if value}
-        twice = {name for name, _ in found if [n for n, _ in found].count(name) > 1}
+        parameters = {name: value for name, value in fields if value}
+        repeated = {name for name, _ in fields if [n for n, _ in fields].count(name) > 1}
         client = self._clients.signing_in(parameters.get("client_id"))
-        if client is None or "client_id" in twice:
+        if client is None or "client_id" in repeated:
             return self._pages.error("client_id is not that of a known application.")
         redirect_uri = parameters.get("redirect_uri", "")
-        if "redirect_uri" in twice or not may_redirect(redirect_uri, client.redirect_uris):
+        if "redirect_uri" in repeated or not may_redirect(redirect_uri, client.redirect_uris):
             return self._pages.error("redirect_uri is not registered for this application.")
-        state = None if "state" in twice else parameters.get("state")
+        state = None if "state" in repeated else parameters.get("state")
         try:
-            login = self._checked(parameters, redirect_uri, twice)
+            login = self._parse_login(parameters, redirect_uri, repeated)
         except OAuthError as error:
             return self._redirect(
                 redirect_uri, state, error=error.code, error_description=error.description
@@ -88,7 +92,8 @@ class Authorization:
         return self._login_page(self._logins.add(login), login, username=login.login_hint)
 
     async def answer(self, request: Request) -> Response:
-        """`POST` of the login page's form, `transaction` and `username`: 302 with the code."""
+        """`POST` of the login page's form, `transaction` and `username`: redirect with the code
+        (302)."""
         try:
             parameters = await page_form(request)
             transaction = required(parameters, "transaction")
@@ -119,9 +124,9 @@ class Authorization:
         )
         return self._redirect(login.redirect_uri, login.state, code=code)
 
-    def _checked(self, parameters: Parameters, redirect_uri: str, twice: set[str]) -> Login:
-        if twice:
-            raise OAuthError("invalid_request", f"given twice: {', '.join(sorted(twice))}")
+    def _parse_login(self, parameters: Parameters, redirect_uri: str, repeated: set[str]) -> Login:
+        if repeated:
+            raise OAuthError("invalid_request", f"given twice: {', '.join(sorted(repeated))}")
         if required(parameters, "response_type") != "code":
             raise OAuthError("unsupported_response_type", "only response_type=code is offered")
         if parameters.get("response_mode", "query") != "query":
@@ -159,7 +164,7 @@ class Authorization:
         )
 
     def _redirect(self, redirect_uri: str, state: str | None, **answer: str) -> Response:
-        """The answer in the query of the redirect URI, which keeps its own (RFC 6749 §3.1.2)."""
+        """Redirect with `answer` added to the query of the redirect URI (RFC 6749 §3.1.2)."""
         added = {**answer, **({"state": state} if state else {}), "iss": self._config.issuer}
         url = urlsplit(redirect_uri)
         query = "&".join(part for part in (url.query, urlencode(added)) if part)

@@ -1,4 +1,4 @@
-"""What the issuer's tokens say, in Auth0's default dialect: `azp` and `gty`, no `jti`."""
+"""The claims of the issuer's tokens, in Auth0's default dialect: `azp` and `gty`, no `jti`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from app.issuer.config import IssuerConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignIn:
-    """A user who signed in to an application, and what the application may do for them."""
+    """A user who signed in to an application, and the scopes that the application got."""
 
     user_id: str  #: `sub`, like auth0|ann
     name: str
@@ -22,7 +22,8 @@ class SignIn:
 def machine_token(
     config: IssuerConfig, *, now: int, client_id: str, added: Mapping[str, str]
 ) -> dict[str, Any]:
-    """An access token that a client gets for itself. `scope` is its grant, whatever it asked."""
+    """Return the claims of a client credentials token; `scope` is the client's grant, whatever it
+    asked."""
     return {
         **added,
         "iss": config.issuer,
@@ -37,7 +38,7 @@ def machine_token(
 
 
 def user_token(config: IssuerConfig, sign_in: SignIn, *, now: int) -> dict[str, Any]:
-    """An access token for an application that acts for a user."""
+    """Return the claims of an access token for an application that acts for a user."""
     return {
         "iss": config.issuer,
         "sub": sign_in.user_id,
@@ -50,21 +51,24 @@ def user_token(config: IssuerConfig, sign_in: SignIn, *, now: int) -> dict[str, 
 
 
 def id_token(config: IssuerConfig, sign_in: SignIn, *, now: int) -> dict[str, Any]:
-    """OpenID Connect Core §2: who signed in, for the application itself."""
+    """Return the claims of an ID token (OpenID Connect Core §2), which tells the application who
+    signed in."""
     claims = {
         "iss": config.issuer,
         "sub": sign_in.user_id,
         "aud": sign_in.client_id,
         "iat": now,
         "exp": now + config.user_token_lifetime,
-        **about(sign_in.name, sign_in.scopes),
+        **profile_claims(sign_in.name, sign_in.scopes),
     }
     return claims if sign_in.nonce is None else claims | {"nonce": sign_in.nonce}
 
 
-def about(name: str, scopes: Sequence[str]) -> dict[str, Any]:
-    """What the scopes `profile` and `email` reveal (OpenID Connect Core §5.4); the name is all
-    that is known, and an address only where it is one."""
+def profile_claims(name: str, scopes: Sequence[str]) -> dict[str, Any]:
+    """Return the claims that the scopes `profile` and `email` reveal (OpenID Connect Core §5.4).
+
+    The issuer knows the user's name only, which is an email address if it has an `@`.
+    """
     claims: dict[str, Any] = {}
     if "profile" in scopes:
         claims |= {"name": name, "nickname": name}

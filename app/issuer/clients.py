@@ -1,4 +1,4 @@
-"""The three clients: who they are, and how they prove it."""
+"""The issuer's three clients, and how they authenticate."""
 
 import base64
 import binascii
@@ -21,12 +21,14 @@ AUTHORIZATION_CODE: Final = "authorization_code"
 REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105
 DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"  #: RFC 8628 §3.4
 
-#: RFC 8252 §7.3: a native application listens on whatever port it gets.
+#: RFC 8252 §7.3: a native application listens on any port that is free.
 _LOOPBACK: Final = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::\d+)?([/?].*)?\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Client:
+    """A registered client."""
+
     client_id: str
     grant_types: frozenset[str]
     secret: str | None = field(default=None, repr=False)  #: None: a public client
@@ -34,11 +36,14 @@ class Client:
 
 
 class Clients:
+    """`Clients` finds and authenticates clients."""
+
     def __init__(self, *clients: Client) -> None:
         self._clients = {client.client_id: client for client in clients}
 
     @classmethod
     def of(cls, config: IssuerConfig) -> Self:
+        """Return the clients of the configuration: machine-to-machine, SPA and terminal."""
         return cls(
             Client(
                 client_id=config.mint_client_id,
@@ -58,13 +63,16 @@ class Clients:
         )
 
     def signing_in(self, client_id: str | None) -> Client | None:
-        """The client of that id, if it is one to which people sign in with a browser."""
+        """Return the client of that id, if users sign in to it with a browser."""
         client = self._clients.get(client_id or "")
         return client if client and AUTHORIZATION_CODE in client.grant_types else None
 
     def authenticate(self, request: Request, parameters: Parameters) -> Client:
-        """The client that a request is from: HTTP Basic, or `client_id` and `client_secret` in the
-        body, never both (RFC 6749 §2.3). Raises `OAuthError`."""
+        """Return the client that sent a request. Raises `OAuthError`.
+
+        It authenticates with HTTP Basic, or with `client_id` and `client_secret` in the body, never
+        with both (RFC 6749 §2.3).
+        """
         client_id, secret = optional(parameters, "client_id"), optional(parameters, "client_secret")
         basic = "authorization" in request.headers
         if basic:
@@ -74,14 +82,15 @@ class Clients:
             client_id, secret = header_id, header_secret
         if client_id is None:
             raise _refused("the client does not identify itself", basic=basic)
-        return self._proven(client_id, secret, basic=basic)
+        return self._check_secret(client_id, secret, basic=basic)
 
     def authenticate_basic(self, request: Request) -> Client:
-        """The client that HTTP Basic names, where there is no body. Raises `OAuthError`."""
+        """Return the client that HTTP Basic names, for requests without a body. Raises
+        `OAuthError`."""
         client_id, secret = _basic(request.headers.get("authorization", ""))
-        return self._proven(client_id, secret, basic=True)
+        return self._check_secret(client_id, secret, basic=True)
 
-    def _proven(self, client_id: str, secret: str | None, *, basic: bool) -> Client:
+    def _check_secret(self, client_id: str, secret: str | None, *, basic: bool) -> Client:
         client = self._clients.get(client_id)
         expected = client.secret if client else None
         proven = hmac.compare_digest((secret or "").encode(), (expected or "").encode())
@@ -91,7 +100,7 @@ class Clients:
 
 
 def _basic(header: str) -> tuple[str, str]:
-    """RFC 7617, with id and secret form-encoded before (RFC 6749 §2.3.1)."""
+    """Parse HTTP Basic (RFC 7617), whose id and secret are form-encoded first (RFC 6749 §2.3.1)."""
     scheme, _, credentials = header.partition(" ")
     if scheme.lower() != "basic":
         raise _refused("identify the client with HTTP Basic", basic=True)
@@ -108,11 +117,13 @@ def _refused(why: str, *, basic: bool) -> OAuthError:
 
 
 def may_redirect(uri: str, allowed: Sequence[str]) -> bool:
-    """Whether a redirect URI is one of the registered ones: equal character by character (RFC 9700
-    §2.1), but for the port on loopback."""
-    return any(uri == known or _same_but_port(uri, known) for known in allowed)
+    """Return whether a redirect URI is a registered one.
+
+    It must be equal character by character (RFC 9700 §2.1), except for the port on loopback.
+    """
+    return any(uri == known or _equal_except_port(uri, known) for known in allowed)
 
 
-def _same_but_port(uri: str, known: str) -> bool:
+def _equal_except_port(uri: str, known: str) -> bool:
     ours, theirs = _LOOPBACK.match(known), _LOOPBACK.match(uri)
     return bool(ours and theirs and ours.groups() == theirs.groups())

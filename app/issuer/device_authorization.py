@@ -1,4 +1,4 @@
-"""The device authorization endpoint (RFC 8628 §3.1): a device asks, and gets its two codes."""
+"""The device authorization endpoint (RFC 8628 §3.1) gives a device its two codes."""
 
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -15,13 +15,15 @@ from app.issuer.parameters import body, known_scopes, required
 
 
 class DeviceAuthorization:
+    """`DeviceAuthorization` serves the endpoint."""
+
     def __init__(self, config: IssuerConfig, clients: Clients, devices: Devices) -> None:
         self._config = config
         self._clients = clients
         self._devices = devices
 
     async def answer(self, request: Request) -> Response:
-        """`POST`: the codes, and where the user goes (RFC 8628 §3.2). Raises `OAuthError`."""
+        """`POST`: return the codes and the user's URL (RFC 8628 §3.2). Raises `OAuthError`."""
         parameters = await body(request)
         client = self._clients.authenticate(request, parameters)
         if DEVICE_CODE not in client.grant_types:

@@ -1,4 +1,4 @@
-"""The pages on which a person lets a device, like a terminal, act for them."""
+"""The pages on which a user lets a device, like a terminal, act for them."""
 
 from html import escape
 from http import HTTPStatus
@@ -25,7 +25,7 @@ $wrong
 </form>"""
 )
 
-# RFC 8628 §3.3.1: whoever came by a link compares the code; it may be a stranger's device.
+# RFC 8628 §3.3.1: a user who followed a link compares the code; the device may be an attacker's.
 _REVIEW: Final = Template(
     """<h1>Connect a terminal</h1>
 <p>Does your terminal show the code <strong>$user_code</strong>? If not, deny.</p>
@@ -42,13 +42,15 @@ $name_field
 
 
 class DevicePages:
+    """`DevicePages` renders the pages of `Activation`."""
+
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
 
     def code(
         self, typed: str = "", *, wrong: str | None = None, status: int = HTTPStatus.OK
     ) -> HTMLResponse:
-        """The form for the code; `wrong` says why the one that was `typed` is not taken."""
+        """Return the form for the code; `wrong` says why the one that was `typed` is refused."""
         content = _CODE.substitute(
             wrong=alert(wrong), action=paths.ACTIVATE.lstrip("/"), user_code=escape(typed)
         )
@@ -57,7 +59,7 @@ class DevicePages:
     def review(
         self, transaction: str, device: Device, *, username: str = "", wrong: str | None = None
     ) -> HTMLResponse:
-        """What the device asks for, to allow or deny; `wrong` says what to correct (400)."""
+        """Return what the device asks for, to allow or deny; `wrong` says what to correct (400)."""
         content = _REVIEW.substitute(
             user_code=device.user_code,
             wrong=alert(wrong),
@@ -71,7 +73,7 @@ class DevicePages:
         return self._pages.page(_TITLE, content, status, form_action="'self'")
 
     def done(self, *, allowed: bool) -> HTMLResponse:
-        """The end, either way."""
+        """Return the last page, after either decision."""
         content = (
             "<h1>Your terminal is connected</h1>\n<p>You may close this page and go back to it.</p>"
             if allowed

@@ -1,4 +1,4 @@
-"""OAuth errors, and the one place where they become answers."""
+"""OAuth errors, and the one place where they become responses."""
 
 from http import HTTPStatus
 from typing import Literal
@@ -23,13 +23,15 @@ Code = Literal[
     "server_error",
 ]
 
-#: RFC 6749 §5.1: nothing that the token endpoint says may be kept.
+#: RFC 6749 §5.1: no response of the token endpoint may be cached.
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class OAuthError(Exception):
-    """An error answer (RFC 6749 §5.2, §4.1.2.1; RFC 8628 §3.5; RFC 7009 §2.2.1); `basic` asks for
-    HTTP Basic credentials."""
+    """An OAuth error response (RFC 6749 §5.2, §4.1.2.1; RFC 8628 §3.5; RFC 7009 §2.2.1).
+
+    `basic` asks for HTTP Basic credentials; `close` closes the connection.
+    """
 
     def __init__(
         self,
@@ -58,5 +60,5 @@ class OAuthError(Exception):
 
 
 def _allowed(text: str) -> str:
-    """RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E."""
+    """Return the text in the characters of RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E."""
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)

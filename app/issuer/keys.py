@@ -11,14 +11,14 @@ _PREVIOUS: Final = "previous.pem"
 
 
 class SigningKeys:
-    """RSA keys of 2048 bits for RS256.
+    """`SigningKeys` holds RSA keys of 2048 bits for RS256.
 
     With a directory they are files in it, readable by their owner only, and the same after a
-    restart. `rotate` takes a moment (it makes a key) and must not run twice at once.
+    restart. `rotate` takes a moment, as it makes a key, and must not run twice at once.
     """
 
     def __init__(self, directory: Path | None) -> None:
-        """Raises `KeyFileError` for files that cannot be used."""
+        """Load the keys, or create them. Raises `KeyFileError` for files that cannot be used."""
         self._directory = directory
         self.previous: SigningKey | None = None
         self.current = self._load_or_create(_CURRENT)
@@ -27,12 +27,16 @@ class SigningKeys:
             self.previous = self._load_or_create(_PREVIOUS)
 
     def jwks(self) -> dict[str, Any]:
-        """RFC 7517 §5. The next key is in it, so that caches know it before it signs."""
+        """Return the JWK Set (RFC 7517 §5), with the next key, so that caches have it before it
+        signs."""
         keys = [self.current, self.next, *([self.previous] if self.previous else [])]
         return {"keys": [key.public_jwk() for key in keys]}
 
     def rotate(self) -> None:
-        """Sign with the next key; tokens of the last one stay valid, of the one before not."""
+        """Sign with the next key from now on.
+
+        Tokens of the current key stay valid, those of the previous one do not.
+        """
         if self._directory:
             # A crash in between leaves a gap that `__init__` fills.
             (self._directory / _CURRENT).replace(self._directory / _PREVIOUS)

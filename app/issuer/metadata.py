@@ -1,4 +1,4 @@
-"""What the issuer says about itself (RFC 8414 §2, RFC 8628 §4, RFC 9207 §3)."""
+"""The issuer's metadata document (RFC 8414 §2, RFC 8628 §4, RFC 9207 §3)."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.issuer.config import KNOWN_SCOPES, IssuerConfig
 
 
 def metadata(config: IssuerConfig) -> dict[str, Any]:
+    """Return the document, which is the same at both of its paths."""
     methods = ["client_secret_basic", "client_secret_post", "none"]
     return {
         "issuer": config.issuer,

@@ -1,4 +1,4 @@
-"""Things that wait a short while for their one use: logins, codes and devices."""
+"""A one-time store keeps logins, codes and devices for a short while, until their one use."""
 
 import secrets
 import time
@@ -6,22 +6,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-#: Logins, codes and devices that may wait at once; at most some 8 KB each.
+#: Entries of one store; at most some 8 KB each.
 CAPACITY: Final = 1000
 
 T = TypeVar("T")
 
 
 def _unguessable() -> str:
-    """256 random bits."""
+    """Return 256 random bits."""
     return secrets.token_urlsafe(32)
 
 
 class OneTimeStore(Generic[T]):
-    """Values under unguessable ids, for `lifetime` seconds; over `capacity` the oldest go.
+    """A `OneTimeStore` keeps values under unguessable ids, for `lifetime` seconds.
 
-    `make_id` makes ids of another kind; one that is in use is made again.
-    In memory: a restart forgets them, and whoever was signing in begins again.
+    Over `capacity` the oldest entries go. `make_id` makes ids of another kind, and is called again
+    for an id that is in use. All is in memory: after a restart, users sign in again.
     """
 
     def __init__(
@@ -40,25 +40,25 @@ class OneTimeStore(Generic[T]):
         self._entries: OrderedDict[str, tuple[float, T]] = OrderedDict()
 
     def add(self, value: T) -> str:
-        """Keep a value; gives its id."""
+        """Add a value; return its id."""
         self._forget_expired()
         while len(self._entries) >= self._capacity:
             self._entries.popitem(last=False)
-        while (pending_id := self._make_id()) in self._entries:
+        while (entry_id := self._make_id()) in self._entries:
             pass
-        self._entries[pending_id] = (self._clock() + self._lifetime, value)
-        return pending_id
+        self._entries[entry_id] = (self._clock() + self._lifetime, value)
+        return entry_id
 
-    def get(self, pending_id: str) -> T | None:
-        """The value, which stays; None for an id that is unknown, used or too old."""
+    def get(self, entry_id: str) -> T | None:
+        """Return the value, and keep it; None for an id that is unknown, used or expired."""
         self._forget_expired()
-        entry = self._entries.get(pending_id)
+        entry = self._entries.get(entry_id)
         return entry[1] if entry else None
 
-    def take(self, pending_id: str) -> T | None:
-        """The value, which goes: the next one who asks gets None."""
+    def take(self, entry_id: str) -> T | None:
+        """Return the value, and remove it; None for an id that is unknown, used or expired."""
         self._forget_expired()
-        entry = self._entries.pop(pending_id, None)
+        entry = self._entries.pop(entry_id, None)
         return entry[1] if entry else None
 
     def _forget_expired(self) -> None:

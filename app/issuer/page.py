@@ -1,4 +1,4 @@
-"""The frame of all pages, the login, and why there is none."""
+"""The frame of all pages, the login page, and the error page."""
 
 import base64
 import hashlib
@@ -34,6 +34,8 @@ _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
 class Pages:
+    """`Pages` renders HTML under a strict Content Security Policy."""
+
     def __init__(self) -> None:
         source = files("app.issuer").joinpath("login.html").read_text(encoding="utf-8")
         self._frame = Template(source)
@@ -44,7 +46,7 @@ class Pages:
         self, *, transaction: str, client: str, scope: str, redirect_uri: str,
         username: str = "", wrong: str | None = None,
     ) -> HTMLResponse:  # fmt: skip
-        """The form; `wrong` says what to correct in it (400)."""
+        """Return the login form; `wrong` says what to correct in it (400)."""
         content = _LOGIN.substitute(
             client=escape(client),
             wrong=alert(wrong),
@@ -57,12 +59,13 @@ class Pages:
         return self.page("Sign in", content, status, form_action=_form_action(redirect_uri))
 
     def error(self, description: str, status: int = HTTPStatus.BAD_REQUEST) -> HTMLResponse:
-        """An error that must not be sent to the redirect URI, because that one is in doubt."""
+        """Return an error that must not be sent to the redirect URI, as that may not be the
+        client's."""
         content = f"<h1>This sign-in cannot go on</h1>\n<p>{escape(description)}</p>"
         return self.page("Error", content, status, form_action="'none'")
 
     def page(self, title: str, content: str, status: int, *, form_action: str) -> HTMLResponse:
-        """Some HTML as a page that loads nothing, runs nothing and stands in no frame."""
+        """Return `content` as a page that loads nothing, runs nothing and cannot be framed."""
         policy = (
             f"default-src 'none'; style-src 'sha256-{self._style_hash}'; "
             f"form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
@@ -79,17 +82,17 @@ class Pages:
 
 
 def name_field(username: str) -> str:
-    """Where a person types a user name, as HTML."""
+    """Return the field for the user name, as HTML."""
     return _NAME_FIELD.substitute(username=escape(username))
 
 
 def alert(wrong: str | None) -> str:
-    """What to correct, as HTML; nothing where nothing is wrong."""
+    """Return what to correct, as HTML; nothing where nothing is wrong."""
     return f'<p class="wrong" role="alert">{escape(wrong)}</p>' if wrong else ""
 
 
 def _form_action(redirect_uri: str) -> str:
-    """Browsers hold the redirect after a form to `form-action` too, so its target is named."""
+    """Return the sources for `form-action`, which browsers apply to redirects of the form too."""
     url = urlsplit(redirect_uri)
     if url.scheme in {"http", "https"} and "[" not in url.netloc:
         return f"'self' {url.scheme}://{url.netloc}"

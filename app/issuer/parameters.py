@@ -1,4 +1,4 @@
-"""The parameters of requests, from a query, a form or a JSON object, within limits."""
+"""The parameters of a request, from a query, a form or a JSON object, within limits."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from app.issuer.config import KNOWN_SCOPES
 from app.issuer.errors import OAuthError
 from app.tokens.strict_json import parse_object
 
-#: Bytes. The longest real request carries a user id, a build id and a client secret.
+#: Bytes of a body. The longest real one carries a user id, a build id and a client secret.
 MAX_BODY: Final = 16 * 1024
 _MAX_QUERY: Final = 8 * 1024
 
@@ -21,7 +21,7 @@ Parameters = Mapping[str, Any]
 
 
 def pairs(encoded: bytes) -> list[tuple[str, str]]:
-    """The fields of a form or query. Raises `OAuthError` for what is none."""
+    """Return the fields of a form or query. Raises `OAuthError`."""
     try:
         return parse_qsl(
             encoded.decode("ascii"), keep_blank_values=True, errors="strict",
@@ -34,7 +34,7 @@ def pairs(encoded: bytes) -> list[tuple[str, str]]:
 
 
 def query(request: Request) -> list[tuple[str, str]]:
-    """The fields of a request's query. Raises `OAuthError`."""
+    """Return the fields of a request's query. Raises `OAuthError`."""
     encoded = request.url.query.encode()
     if len(encoded) > _MAX_QUERY:
         raise OAuthError(
@@ -43,18 +43,21 @@ def query(request: Request) -> list[tuple[str, str]]:
     return pairs(encoded)
 
 
-def distinct(found: Sequence[tuple[str, str]]) -> Parameters:
-    """Fields, each once, and one without a value as if it were not there (RFC 6749 §3.2). Raises
-    `OAuthError`."""
-    names = [name for name, _ in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise OAuthError("invalid_request", f"given more than once: {', '.join(twice)}")
-    return {name: value for name, value in found if value}
+def distinct(fields: Sequence[tuple[str, str]]) -> Parameters:
+    """Return the fields by name, without those that have no value (RFC 6749 §3.2).
+
+    Raises `OAuthError` for a field that is given twice.
+    """
+    names = [name for name, _ in fields]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise OAuthError("invalid_request", f"given more than once: {', '.join(repeated)}")
+    return {name: value for name, value in fields if value}
 
 
 async def body(request: Request) -> Parameters:
-    """A form or, as Auth0 takes it too, a JSON object. Raises `OAuthError`."""
+    """Return the parameters of a form or, as Auth0 takes it too, of a JSON object. Raises
+    `OAuthError`."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     raw = await _read(request)
     if media_type == "application/x-www-form-urlencoded":
@@ -88,7 +91,8 @@ async def _read(request: Request) -> bytes:
 
 
 def optional(parameters: Parameters, name: str) -> str | None:
-    """A parameter that must be a string where it is. Raises `OAuthError`."""
+    """Return a parameter, which must be a string; None if it is missing or empty. Raises
+    `OAuthError`."""
     value = parameters.get(name)
     if value is None or value == "":
         return None
@@ -98,6 +102,8 @@ def optional(parameters: Parameters, name: str) -> str | None:
 
 
 def required(parameters: Parameters, name: str) -> str:
+    """Return a parameter, which must be a string. Raises `OAuthError`, also if it is missing or
+    empty."""
     value = optional(parameters, name)
     if value is None:
         raise OAuthError("invalid_request", f"{name} is missing")
@@ -105,14 +111,15 @@ def required(parameters: Parameters, name: str) -> str:
 
 
 def known_scopes(parameters: Parameters) -> tuple[str, ...]:
-    """What a user's application asks for and may have; unknown words are dropped, as at Auth0."""
+    """Return the known scopes that an application asks for; others are dropped, as at Auth0."""
     asked = (optional(parameters, "scope") or "").split(" ")
     return tuple(scope for scope in KNOWN_SCOPES if scope in asked)
 
 
 async def page_form(request: Request) -> Parameters:
-    """The form of one of the issuer's own pages. Raises `OAuthError`."""
-    # Browsers say where a form stood; programs say nothing.
+    """Return the form of one of the issuer's own pages. Raises `OAuthError`, for another site's
+    form too."""
+    # Browsers send the site of the form's page; other clients send no such header.
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         raise OAuthError(
             "access_denied", "The form is another site's.", status=HTTPStatus.FORBIDDEN

@@ -1,4 +1,4 @@
-"""Every path of the issuer, once; those that Auth0 has are spelled as Auth0 spells them."""
+"""The paths of the issuer; those that Auth0 has too are spelled as at Auth0."""
 
 from typing import Final
 

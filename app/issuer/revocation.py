@@ -1,4 +1,4 @@
-"""The revocation endpoint (RFC 7009): a client gives a refresh token back, and all that follow."""
+"""The revocation endpoint (RFC 7009) ends a refresh token and all of its successors."""
 
 from http import HTTPStatus
 
@@ -12,12 +12,15 @@ from app.issuer.refresh import RefreshTokens
 
 
 class Revocation:
+    """`Revocation` serves the endpoint."""
+
     def __init__(self, clients: Clients, refresh_tokens: RefreshTokens) -> None:
         self._clients = clients
         self._refresh_tokens = refresh_tokens
 
     async def answer(self, request: Request) -> Response:
-        """`POST` with a `token`: 200, be it known or not (RFC 7009 §2.2). Raises `OAuthError`."""
+        """`POST` with a `token`: return 200, whether it is known or not (RFC 7009 §2.2). Raises
+        `OAuthError`."""
         parameters = await body(request)
         client = self._clients.authenticate(request, parameters)
         token = required(parameters, "token")

@@ -1,18 +1,19 @@
-"""A limit to wrong guesses, whoever makes them."""
+"""The throttle limits wrong guesses of user codes, for all clients together."""
 
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-#: Of 20⁸ user codes, of which at most a thousand wait for a quarter of an hour each, ten tries a
-#: minute find one in five years, on average.
+#: Wrong guesses in a window. Of 20⁸ user codes, at most a thousand wait for a quarter of an hour
+#: each: ten guesses a minute find one in five years, on average.
 LIMIT: Final = 10
-WINDOW: Final = 60.0
+WINDOW: Final = 60.0  #: seconds
 
 
 class Throttle:
-    """Counts the wrong guesses of the last `window` seconds, of which there may be `limit`."""
+    """A `Throttle` counts the wrong guesses of the last `window` seconds, of which `limit` are
+    allowed."""
 
     def __init__(
         self,
@@ -23,14 +24,14 @@ class Throttle:
     ) -> None:
         self._window = window
         self._clock = clock
-        self._made: deque[float] = deque(maxlen=limit)
+        self._wrong_guesses: deque[float] = deque(maxlen=limit)
 
     def wait(self) -> float:
-        """Seconds until another guess may be made; 0: now."""
-        if len(self._made) < (self._made.maxlen or 0):
+        """Return the seconds until another guess is allowed; 0 for now."""
+        if len(self._wrong_guesses) < (self._wrong_guesses.maxlen or 0):
             return 0.0
-        return max(0.0, self._made[0] + self._window - self._clock())
+        return max(0.0, self._wrong_guesses[0] + self._window - self._clock())
 
-    def wrong(self) -> None:
-        """One was wrong."""
-        self._made.append(self._clock())
+    def count_wrong(self) -> None:
+        """Count a wrong guess."""
+        self._wrong_guesses.append(self._clock())

@@ -39,6 +39,8 @@ _TYPE: Final = "JWT"
 
 
 class TokenEndpoint:
+    """`TokenEndpoint` authenticates the client, and serves the grants that it may use."""
+
     def __init__(
         self,
         config: IssuerConfig,
@@ -61,7 +63,7 @@ class TokenEndpoint:
         )
 
     async def answer(self, request: Request) -> Response:
-        """`POST`: the tokens (RFC 6749 §5.1). Raises `OAuthError`."""
+        """`POST`: return the tokens (RFC 6749 §5.1). Raises `OAuthError`."""
         parameters = await body(request)
         client = self._clients.authenticate(request, parameters)
         grant_type = required(parameters, "grant_type")
@@ -81,7 +83,8 @@ class TokenEndpoint:
         return JSONResponse(grant(client, parameters), headers=NO_STORE)
 
     def _client_credentials(self, client: Client, parameters: Parameters) -> dict[str, Any]:
-        """RFC 6749 §4.4, as Auth0 does it: `scope` is not looked at, the client gets its grant."""
+        """Serve RFC 6749 §4.4 as Auth0 does: `scope` is ignored, the client gets all scopes of its
+        grant."""
         audience = required(parameters, "audience")
         if audience not in {self._config.audience, self._config.mint_audience}:
             raise _denied(f"Service not found: {audience}")
@@ -96,7 +99,7 @@ class TokenEndpoint:
         return self._access_token(token)
 
     def _authorization_code(self, client: Client, parameters: Parameters) -> dict[str, Any]:
-        """RFC 6749 §4.1.3, RFC 7636 §4.6. A code is gone after one try, good or bad."""
+        """Serve RFC 6749 §4.1.3 and RFC 7636 §4.6. A code is used up by one try, valid or not."""
         code = self._codes.take(required(parameters, "code"))
         verifier = required(parameters, "code_verifier")
         redirect_uri = required(parameters, "redirect_uri")
@@ -104,12 +107,12 @@ class TokenEndpoint:
             raise OAuthError("invalid_grant", "the code is unknown, used or too old")
         if redirect_uri != code.redirect_uri:
             raise OAuthError("invalid_grant", "redirect_uri is not the one the code was sent to")
-        if not _proves(verifier, code.challenge):
+        if not _matches_challenge(verifier, code.challenge):
             raise OAuthError("invalid_grant", "code_verifier does not fit code_challenge")
         return self._first_tokens(code.sign_in)
 
     def _device_code(self, client: Client, parameters: Parameters) -> dict[str, Any]:
-        """RFC 8628 §3.4."""
+        """Serve RFC 8628 §3.4."""
         code = required(parameters, "device_code")
         user, scopes = self._devices.redeem(code, client.client_id)
         return self._first_tokens(
@@ -123,7 +126,8 @@ class TokenEndpoint:
         )
 
     def _refresh_token(self, client: Client, parameters: Parameters) -> dict[str, Any]:
-        """RFC 6749 §6: the same rights or, with `scope`, fewer for this one access token."""
+        """Serve RFC 6749 §6: the same scopes or, with `scope`, fewer of them for this one access
+        token."""
         token = required(parameters, "refresh_token")
         asked = (optional(parameters, "scope") or "").split()
         sign_in = self._refresh_tokens.sign_in(token, client.client_id)
@@ -164,13 +168,13 @@ def _now() -> int:
 
 
 def _denied(description: str) -> OAuthError:
-    """Auth0 answers 403 here."""
+    """Return `access_denied` with status 403, as Auth0 has it."""
     return OAuthError("access_denied", description, status=HTTPStatus.FORBIDDEN)
 
 
-def _proves(verifier: str, challenge: str) -> bool:
+def _matches_challenge(verifier: str, challenge: str) -> bool:
     if not _VERIFIER.match(verifier):
         return False
     digest = hashlib.sha256(verifier.encode()).digest()
-    made = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-    return hmac.compare_digest(made, challenge)
+    computed = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return hmac.compare_digest(computed, challenge)

@@ -1,10 +1,10 @@
-"""What people type for their name, and the user that it makes them."""
+"""A user name, as people type it, and the user id that it stands for."""
 
 import re
 from dataclasses import dataclass
 from typing import Final, Self
 
-#: What to say where it is none.
+#: The message for anything else.
 RULE: Final = "A user name has 1 to 64 letters, digits, or any of . _ @ -"
 
 #: A bare name, or a whole user id as an identity provider would make it.
@@ -13,11 +13,13 @@ _TYPED: Final = re.compile(r"((?:[\w-]{1,64}\|){1,2})?([\w.@-]{1,64})\Z", re.ASC
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class User:
+    """A user of the issuer, where anyone may be anyone."""
+
     user_id: str  #: `sub`, like auth0|ann
     name: str
 
     @classmethod
     def of(cls, typed: str) -> Self | None:
-        """The user of that name; None where it is no name."""
+        """Return the user of a typed name; None if it is no user name."""
         found = _TYPED.match(typed.strip())
         return cls(user_id=(found[1] or "auth0|") + found[2], name=found[2]) if found else None

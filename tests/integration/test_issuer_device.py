@@ -255,13 +255,13 @@ def test_guesses_are_limited_even_for_a_right_code() -> None:
 def test_after_a_while_another_guess_may_be_made() -> None:
     now = 0.0
     throttle = Throttle(limit=2, window=60, clock=lambda: now)
-    throttle.wrong()
+    throttle.count_wrong()
     now = 30.0
-    throttle.wrong()
+    throttle.count_wrong()
     assert throttle.wait() == 30
     now = 60.0
     assert throttle.wait() == 0
-    throttle.wrong()
+    throttle.count_wrong()
     assert throttle.wait() == 30
 
 
