@@ -1,8 +1,9 @@
-"""Where a build's commands run: the seam, and the sandboxes that fill it.
+"""`Sandbox` is the seam behind which a build's commands run; `choice.py` lists what fills it.
 
-One `Sandbox` serves a worker process; `start` is called from the thread that will wait for the
-process, one command at a time. What `start` returns must be closed; `close` may be called at any
-time, from that thread, more than once, and after it no process of the command is left.
+One `Sandbox` serves a pool process; `start` is called from the thread that will wait for the
+command, one command at a time. The caller must close the `Process` that `start` returns. `close`
+may be called at any time, from that thread, more than once; after it, no process of the command is
+left.
 """
 
 import socket
@@ -14,7 +15,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What one command may use; enforced by rlimits on every process in it."""
+    """`Limits` bound what one command may use; rlimits on each of its processes enforce them."""
 
     memory_bytes: int
     processes: int
@@ -24,10 +25,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workspace:
-    """The directories of one attempt, made by the sandbox, owned by whom the build runs as.
+    """A `Workspace` is the directories of one attempt, made by the sandbox for the build's user.
 
-    `root` is on the host. Inside the sandbox, a build sees the three directories at the paths of
-    `inside`, which differ from the host's where the sandbox has a file system of its own.
+    `root` is its path on the host. `inside` is the path at which the build sees it, which differs
+    where the sandbox has a file system of its own.
     """
 
     root: Path
@@ -47,26 +48,27 @@ class Workspace:
 
 
 class Proxy(Protocol):
-    """Listens in a command's own network, and lets some through."""
+    """A `Proxy` is a command's only way out of its own network (`worker.egress_proxy`)."""
 
     @property
     def ports(self) -> Sequence[int]:
-        """Where it wants to stand there."""
+        """The ports of 127.0.0.1 to listen on in the command's network."""
         ...
 
     def adopt(self, listeners: Sequence[socket.socket]) -> None:
-        """Take the sockets that listen there, one for each of `ports`."""
+        """Serve on sockets that listen there, one for each of `ports`; the proxy closes them."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Command:
-    """A program to run in a sandbox.
+    """A `Command` is a program to run in a sandbox.
 
-    `env` is the whole environment. `script`, where given, is written where only this build can read
-    it and its path appended to `argv`. `network` is whether it has this host's; `proxy` is its only
-    way out, where the sandbox isolates. `readable` are host paths that it may read beside the
-    system (a local repository, a deploy key).
+    `env` is the whole environment. `script`, where given, is written to a file that only the
+    build's user can read, and its path is appended to `argv`. With `network`, the command shares
+    this host's network; without, `proxy` is its only way out, where the sandbox isolates.
+    `readable` lists host paths that it may read beside the system's (a local repository, a deploy
+    key).
     """
 
     argv: Sequence[str]
@@ -79,7 +81,7 @@ class Command:
 
 
 class Process(Protocol):
-    """A command that was started, with everything that it starts."""
+    """A `Process` is a started command, with all processes that it starts."""
 
     @property
     def output(self) -> int:
@@ -87,27 +89,33 @@ class Process(Protocol):
         ...
 
     def wait(self, timeout: float) -> int | None:
-        """The exit status of the command's first process (128 + n for signal n), or None when it
-        still runs after `timeout` seconds. Raises `SandboxFailed` when the status was lost."""
+        """Wait up to `timeout` seconds for the command's first process to end.
+
+        Returns its exit status (128 + n for signal n), or None when it still runs. Raises
+        `SandboxFailed` when the status was lost.
+        """
         ...
 
     def terminate(self) -> None:
-        """Send SIGTERM to every process of the command; returns at once."""
+        """Send SIGTERM to every process of the command, without waiting."""
         ...
 
     def close(self) -> None:
-        """SIGKILL whatever is left, and return when all of it is gone."""
+        """Send SIGKILL to what is left of the command, and return when all of it is gone.
+
+        Safe to call twice. Raises `SandboxFailed` when a process survives.
+        """
         ...
 
 
 class Sandbox(Protocol):
-    """A way of running untrusted commands."""
+    """A `Sandbox` runs untrusted commands."""
 
     name: str
     isolates: bool  #: whether a command without the network has none
 
     def workspace(self, name: str) -> Workspace:
-        """Make an empty workspace. Raises `SandboxFailed`."""
+        """Make an empty workspace, with `name` in its path. Raises `SandboxFailed`."""
         ...
 
     def start(self, command: Command, workspace: Workspace) -> Process:
@@ -115,10 +123,15 @@ class Sandbox(Protocol):
         ...
 
     def remove(self, workspace: Workspace) -> None:
-        """Delete a workspace whatever the build did to its permissions; safe to call twice."""
+        """Delete a workspace, whatever the build did to its permissions; safe to call twice.
+
+        Raises `SandboxFailed`.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of what helps this process to start commands; the next `start` has it again. No
-        command runs meanwhile."""
+        """End the helper processes and delete the helper files of this pool process.
+
+        No command may run meanwhile. The next `start` makes them again.
+        """
         ...

@@ -1,19 +1,19 @@
-"""The `bubblewrap` sandbox: each command in namespaces of its own, made by an unprivileged bwrap.
+"""The `bubblewrap` sandbox runs each command in its own namespaces, made by an unprivileged bwrap.
 
-No privileges, no other process, no network unless the command is given it, and of the host's files
-only what `root_fs.py` lists. When the worker is root, bwrap itself is started as the build user, so
-that not even a flaw in it begins with root's rights.
+A command has no privileges, sees no other process, has no network unless it is given one, and of
+the host's files sees only what `root_fs.py` lists. When the worker is root, bwrap itself runs as
+the build's user, so that a flaw in bwrap is not a flaw with root's rights.
 
 The chain of processes is: worker → launcher → bwrap → a shell, pid 1 of the namespace → the
 command. The kernel kills the namespace when its pid 1 ends; pid 1 ends with bwrap, bwrap with the
 launcher (`--die-with-parent`, PR_SET_PDEATHSIG), and the launcher with the worker, by whatever
-means it ends. The command does not begin when the worker was killed before that was in force: the
-shell's first word finds nobody to read it. The shell is there because bwrap's own pid 1 (without
-`--as-pid-1`) is left to the host's init when bwrap ends, for many containers as a zombie per
-command.
+means the worker ends. When the worker was killed before that was in force, the command does not
+begin: the shell's `echo` meets a pipe without a reader. The shell is there because bwrap's own
+pid 1 (without `--as-pid-1`) is left to the host's init when bwrap ends, in many containers as a
+zombie per command.
 
-Limits: `processes` is set and counted in the user namespace, hence for each command by itself, from
-Linux 5.14 on. Memory is limited for each process, not for all together.
+From Linux 5.14 on, the limit `processes` counts in the user namespace, and so for each command by
+itself. Memory is limited for each process, not for all together.
 """
 
 import contextlib
@@ -37,42 +37,42 @@ from worker.sandbox.pipes import memory_file, null_device, pipe
 from worker.sandbox.rlimits import rlimits
 from worker.sandbox.workspaces import Workspaces
 
-#: First byte on the output pipe, taken off it again: the sandbox is set up. Without it, what is
-#: there are bwrap's own words on why it is not.
+#: The first byte on the output pipe says that the sandbox is set up; it is no output. Without it,
+#: the pipe has bwrap's own error message.
 _READY: Final = b"\n"
-#: What pid 1 does: limit the number of processes (`-u` is bash's letter, `-p` dash's and busybox'),
-#: say that all is set up, run the command.
-#: The shell's own remarks ("Killed") do not belong in the command's output; and without the last
-#: word, some shells do not fork for the command, which would then be a pid 1 that ignores signals.
-#: The variables are bwrap's and the shell's own; the command's environment is the one given.
+#: pid 1 limits the number of processes (`-u` is bash's letter, `-p` dash's and busybox'), writes
+#: `_READY`, and runs the command.
+#: The shell's own messages ("Killed") do not belong in the command's output. Without the `exit`,
+#: some shells do not fork for the command, which would then be a pid 1 that ignores signals.
+#: The variables that it unsets are bwrap's and the shell's own: the command gets those given alone.
 _INIT: Final = (
     'ulimit -u "$1" 2>/dev/null || ulimit -p "$1" || exit; shift; exec 2>/dev/null; '
     'unset PWD OLDPWD SHLVL; echo && ("$@" 2>&1); exit $?'
 )
 
-#: The same, held back until there is a line on its input.
+#: `_INIT` for a command with a proxy, which waits for a line on its input before it begins.
 _HELD: Final = _INIT.replace('echo && ("$@" 2>&1)', 'echo; read -r go && ("$@" 2>&1 </dev/null)')
 
-#: The descriptors that a launched bwrap has beside 0, 1 and 2: its arguments, and what it tells of
-#: itself.
+#: The descriptors of bwrap beside 0, 1 and 2: it reads its arguments from one, and writes about
+#: itself to the other.
 _ARGUMENTS, _INFO = 3, 4
 
 _START_TIMEOUT: Final = 30.0  #: seconds for bwrap to set up; it takes about 0.01 on an idle machine
 _END_TIMEOUT: Final = 30.0  #: seconds for a killed namespace to be gone
 
-_MAX_ERROR_BYTES: Final = 16384  #: bytes read of what bwrap says before it is ready
+_MAX_ERROR_BYTES: Final = 16384  #: bytes read of bwrap's output before it is ready
 
 _INNER_PID: Final = re.compile(rb'"child-pid": *(\d+)')
 
 
 class Bubblewrap:
-    """Implements `Sandbox`."""
+    """`Bubblewrap` implements `Sandbox`."""
 
     name = "bubblewrap"
     isolates = True
 
     def __init__(self, limits: Limits, workspaces: Workspaces) -> None:
-        """Raises `SandboxFailed` when bwrap is not installed."""
+        """Find bwrap. Raises `SandboxFailed` when it is not installed."""
         self._bwrap = _program("bwrap", "bubblewrap")
         self._workspaces = workspaces
         self._etcs: dict[tuple[Path, ...], Etc] = {}
@@ -118,7 +118,7 @@ class Bubblewrap:
         try:
             confined.begin(info)
             if command.proxy:
-                confined.admit(command.proxy, self._launcher, go)
+                confined.attach_proxy(command.proxy, self._launcher, go)
         except BaseException:
             confined.close()
             os.close(output)
@@ -152,7 +152,7 @@ class Bubblewrap:
         ]
 
     def _file_system(self, command: Command, workspace: Workspace) -> list[str]:
-        # Nearly always none, but a deploy key may lie there.
+        # There are nearly always none, but a deploy key may lie in /etc.
         points = tuple(path for path in command.readable if path.is_relative_to(HOST))
         etc = self._etcs.setdefault(points, Etc(self._workspaces, points))
         return (
@@ -163,7 +163,7 @@ class Bubblewrap:
 
 
 class Confined:
-    """Implements `Process`: bwrap, and pid 1 of the namespace that it made."""
+    """`Confined` implements `Process` with bwrap and pid 1 of the namespace that bwrap made."""
 
     def __init__(self, bwrap: Child, output: int, exit_status: ExitStatus) -> None:
         self._bwrap = bwrap
@@ -179,21 +179,28 @@ class Confined:
         return self._output
 
     def begin(self, info: int) -> None:
-        """Return when the namespace is set up. Raises `SandboxFailed`, with bwrap's own words."""
+        """Wait until the namespace is set up; call once, first.
+
+        `info` is the read end of bwrap's `--info-fd`. Raises `SandboxFailed` with bwrap's own
+        message.
+        """
         end = time.monotonic() + _START_TIMEOUT
         found = _INNER_PID.search(_read_until(info, b"}", end))
         if found:
             self._first = int(found[1])
             with contextlib.suppress(ProcessLookupError):
                 self._first_fd = os.pidfd_open(self._first)
-        said = _read_until(self._output, _READY, end, at_most=1)
-        if said != _READY:
-            said += _read_until(self._output, None, end)
-            why = said.decode(errors="replace").strip() or "it said nothing"
+        first = _read_until(self._output, _READY, end, at_most=1)
+        if first != _READY:
+            output = first + _read_until(self._output, None, end)
+            why = output.decode(errors="replace").strip() or "it said nothing"
             raise SandboxFailed(f"bubblewrap could not set up the sandbox: {why}")
 
-    def admit(self, proxy: Proxy, launcher: Launcher, go: int) -> None:
-        """Have the proxy stand in the command's network, then let the command begin."""
+    def attach_proxy(self, proxy: Proxy, launcher: Launcher, go: int) -> None:
+        """Have the proxy listen in the command's network, then let the command begin.
+
+        `go` is the write end of the command's input. Raises `SandboxFailed`.
+        """
         if self._first is None:
             raise SandboxFailed("bwrap did not say which process it began")
         try:
@@ -203,8 +210,10 @@ class Confined:
             raise SandboxFailed(f"the checkout's network cannot be entered: {error}") from error
 
     def wait(self, timeout: float) -> int | None:
-        """As in `Process`; nothing of the command is left once there is a status. Raises
-        `SandboxFailed` when the launcher was killed, and bwrap with it."""
+        """Wait as in `Process`; once there is a status, no process of the command is left.
+
+        Raises `SandboxFailed` when the launcher was killed, and bwrap with it.
+        """
         if self._status is None and not self._closed and self._bwrap.ended(timeout):
             self._end_namespace()
             self._status = self._exit_status.read(_END_TIMEOUT)
@@ -213,7 +222,7 @@ class Confined:
         return self._status
 
     def terminate(self) -> None:
-        """As in `Process`. pid 1 is left out: it has to wait for the command."""
+        """Send SIGTERM as in `Process`, but not to pid 1, which has to wait for the command."""
         if self._first is not None and not self._closed and self._status is None:
             tree.send(tree.descendants(self._first), signal.SIGTERM)
 
@@ -235,7 +244,7 @@ class Confined:
         self._bwrap.release()
 
     def _end_namespace(self) -> None:
-        """Kill pid 1, and with it all others; return when the last of them is gone."""
+        """Kill pid 1, and so the whole namespace; return when its last process is gone."""
         if self._first_fd is not None:
             child.send(self._first_fd, signal.SIGKILL)
             if not child.ended(self._first_fd, _END_TIMEOUT):
@@ -250,8 +259,10 @@ def _program(name: str, package: str) -> str:
 
 
 def _read_until(fd: int, mark: bytes | None, end: float, *, at_most: int = 4096) -> bytes:
-    """What comes from a pipe until `mark` is among it, the pipe ends, or it is `end` (monotonic);
-    `at_most` bytes at a time."""
+    """Read a pipe until `mark` is in what was read, the pipe ends, or until `end` (monotonic).
+
+    Reads `at_most` bytes at a time, and stops after `_MAX_ERROR_BYTES`.
+    """
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     found = b""

@@ -1,4 +1,4 @@
-"""Which sandbox a worker uses. A new one is one file and one row of `SANDBOXES`."""
+"""`choose` picks the sandbox of a worker. A new one is one file and one row of `SANDBOXES`."""
 
 import contextlib
 import logging
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 Name = Literal["bubblewrap", "process", "auto"]
 
-#: Each is made of the limits for every command and the place for workspaces.
+#: Each takes the limits of every command, and the directory for workspaces.
 SANDBOXES: Final[Mapping[str, Callable[[Limits, Workspaces], Sandbox]]] = {
     "bubblewrap": Bubblewrap,
     "process": ProcessSandbox,
 }
 
-#: Seconds for the trial command.
+#: Seconds for the trial command to exit once its output has ended.
 _TRIAL_TIMEOUT: Final = 30.0
 
 
@@ -37,23 +37,25 @@ def choose(
     workspaces: Path | None = None,
     run_as: int | None = None,
 ) -> Sandbox:
-    """A sandbox that has just run a command.
+    """Return a sandbox that has just run a command.
 
     `auto` is bubblewrap where that works; where it does not, `process` with a warning in
-    development, and an error otherwise. `network` is whether builds are meant to have it; only used
-    to warn that `process` cannot keep them off it. `workspaces` is the directory for workspaces
-    (default: `baton-<uid>` in the system's directory for temporary files), `run_as` the uid that
-    builds run as (default: nobody when the worker is root, else the worker's own).
+    development, and an error otherwise. `network` says whether builds are meant to have the
+    network; without, choosing `process` logs that it cannot keep them off it. `workspaces` is the
+    directory for workspaces (default: `baton-<uid>` in the system's directory for temporary files),
+    `run_as` the uid that builds run as (default: nobody when the worker is root, else the worker's
+    own).
 
-    Raises `SandboxFailed` with a sentence that says what to install or to set.
+    Deletes the workspaces that killed workers left. Raises `SandboxFailed` with a sentence that
+    says what to install or to set.
     """
     place = Workspaces(workspaces, build_user(run_as))
     place.sweep()
     if name != "auto":
-        sandbox = _tried(name, limits, place)
+        sandbox = _make_and_try(name, limits, place)
     else:
         try:
-            sandbox = _tried("bubblewrap", limits, place)
+            sandbox = _make_and_try("bubblewrap", limits, place)
         except SandboxFailed as failure:
             if not development:
                 raise SandboxFailed(
@@ -61,14 +63,14 @@ def choose(
                     " BATON_SANDBOX=process where every build is trusted"
                 ) from failure
             log.warning("no bubblewrap, so builds are not walled off from this host: %s", failure)
-            sandbox = _tried("process", limits, place)
+            sandbox = _make_and_try("process", limits, place)
     if sandbox.name == "process" and not network:
         log.warning("the process sandbox cannot keep builds off the network")
     return sandbox
 
 
-def _tried(name: str, limits: Limits, place: Workspaces) -> Sandbox:
-    """The sandbox of that name, after a command has run in it. Raises `SandboxFailed`."""
+def _make_and_try(name: str, limits: Limits, place: Workspaces) -> Sandbox:
+    """Make the sandbox of that name and run a command in it. Raises `SandboxFailed`."""
     if name not in SANDBOXES:
         raise SandboxFailed(f"there is no sandbox {name!r}, only {', '.join(SANDBOXES)} and auto")
     sandbox = SANDBOXES[name](limits, place)
@@ -82,11 +84,11 @@ def _tried(name: str, limits: Limits, place: Workspaces) -> Sandbox:
         )
         with contextlib.closing(sandbox.start(command, workspace)) as process:
             with os.fdopen(process.output, "rb") as output:
-                said = output.read().decode(errors="replace").strip()
+                printed = output.read().decode(errors="replace").strip()
             status = process.wait(_TRIAL_TIMEOUT)
     finally:
         sandbox.remove(workspace)
         sandbox.close()
     if status != os.EX_OK:
-        raise SandboxFailed(f"a trial command in the {name} sandbox ended with {status}: {said}")
+        raise SandboxFailed(f"a trial command in the {name} sandbox ended with {status}: {printed}")
     return sandbox

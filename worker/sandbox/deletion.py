@@ -1,8 +1,9 @@
-"""Deleting a directory tree that somebody hostile has filled.
+"""`delete_tree` deletes a directory tree that a hostile build has filled.
 
-Any permissions, any depth, any number of entries; symbolic links are never followed. One directory
-is open at a time, entries are named relative to it, and the way back up is checked at each level,
-so that a directory that is moved away in the meantime ends the work instead of leading it astray.
+The tree may have any permissions, any depth and any number of entries; symbolic links are never
+followed. One directory is open at a time, entries are named relative to it, and the way back up is
+checked at each level: a directory that is moved meanwhile ends the deletion instead of leading it
+out of the tree.
 """
 
 import os
@@ -17,18 +18,18 @@ _ALL_OURS: Final = 0o700
 
 @dataclass(kw_only=True, slots=True)
 class _Level:
-    """A directory on the way down: which it is, its name in the one above, and what is left."""
+    """A `_Level` is a directory on the way down."""
 
-    key: tuple[int, int]
-    name: str
-    folders: list[str]
+    key: tuple[int, int]  #: device and inode
+    name: str  #: in the directory above
+    folders: list[str]  #: directories in it that are still to be deleted
 
 
 def delete_tree(root: Path) -> None:
-    """Delete `root` and all below it; nothing happens when there is no such directory.
+    """Delete `root` and all below it, if it exists.
 
-    `root`'s own parent has to be out of reach for whoever filled the tree. Raises `OSError` for
-    what cannot be deleted, and when the tree changes under way.
+    The build that filled the tree must have no access to `root`'s own parent. Raises `OSError` for
+    what cannot be deleted, and when the tree is changed meanwhile.
     """
     try:
         fd = _enter(str(root), None)
@@ -56,7 +57,7 @@ def delete_tree(root: Path) -> None:
 
 
 def _clear(fd: int) -> list[str]:
-    """Delete all entries of an open directory but its directories, whose names are returned."""
+    """Delete all entries of an open directory but its directories; return the names of those."""
     folders = []
     with os.scandir(fd) as entries:
         for entry in entries:
@@ -75,7 +76,7 @@ def _move(fd: int, name: str) -> int:
 
 
 def _enter(name: str, dir_fd: int | None) -> int:
-    """Open a directory, with rights to list and to change it. Root has them anyway."""
+    """Open a directory; chmod it first, unless this process is root and needs no rights."""
     if os.geteuid() != 0 and stat.S_ISDIR(os.lstat(name, dir_fd=dir_fd).st_mode):
         os.chmod(name, _ALL_OURS, dir_fd=dir_fd)
     return os.open(name, _FOLDER, dir_fd=dir_fd)

@@ -1,9 +1,9 @@
-"""/etc as builds in bubblewrap see it.
+"""`Etc` makes the /etc that builds in bubblewrap see.
 
-It has a user list of our own, and the host's certificates, name service and linker cache, as far as
-everybody may read them there; nothing else of the host's. Files are copied to a directory of the
-worker's own, which one mount brings into a sandbox: one for each of them took a third of bwrap's
-time. Directories are mounted: they may have a thousand links in them.
+It has a user list of our own, and the host's certificates, name service and linker cache where they
+are world-readable there; nothing else of the host's. Files are copied to a directory of the
+worker's own, which one mount brings into a sandbox: a mount for each file took a third of bwrap's
+time. Directories are mounted, as they may have a thousand links in them.
 """
 
 import os
@@ -17,13 +17,13 @@ from typing import Final
 from worker.errors import SandboxFailed
 from worker.sandbox.workspaces import Workspaces
 
-#: The build's user inside. Not 65534: all that belongs to users from outside shows as that one.
+#: The build's user inside. Not 65534: files of users from outside show as that one's.
 UID: Final = 1000
 
 HOST: Final = Path("/etc")
 
-#: What programs cannot do without, on the distributions that we know. Keys and configuration of the
-#: host's own services stay outside: /etc/ssl/private, /etc/ssh, /etc/gitconfig, …
+#: What programs need, on the distributions that we know. Keys and configuration of the host's own
+#: services stay outside: /etc/ssl/private, /etc/ssh, /etc/gitconfig, …
 _SHOWN: Final = (
     "alternatives",
     "ca-certificates",
@@ -52,60 +52,63 @@ _OWN: Final = {
     "group": f"build:x:{UID}:\nnogroup:x:65534:\n",
 }
 
-#: Which file it is, how long, and when it changed; None where there is none.
-_Look = tuple[tuple[int, int, int] | None, ...]
+#: Inode, size and time of change of each file; None where there is none.
+_FileStates = tuple[tuple[int, int, int] | None, ...]
 
 
 class Etc:
-    """Makes the directory when it is first needed, and another one when the host's has changed.
+    """An `Etc` makes its directory when it is first needed, and a new one when the host's changes.
 
-    Those of before stay for the builds that see them, until `close`.
+    Older ones stay for the builds that see them, until `close`.
     """
 
     def __init__(self, workspaces: Workspaces, mount_points: Sequence[Path] = ()) -> None:
-        """With `mount_points` there is something empty at each of these paths of the host's /etc,
-        for that to be brought in by a mount of its own."""
+        """Have an empty file or directory at each of `mount_points`, paths of the host's /etc that
+        the caller mounts itself."""
         self._workspaces = workspaces
         self._mount_points = mount_points
-        self._seen: _Look = ()
-        self._made: list[Path] = []
+        self._seen: _FileStates = ()
+        self._copies: list[Path] = []
         self._folders: list[Path] = []
 
     def arguments(self) -> list[str]:
-        """What bwrap has to mount for /etc to be as the host's is now. Raises `SandboxFailed`."""
-        seen = tuple(_look(f"{HOST}/{name}") for name in _SHOWN)
-        if not self._made or seen != self._seen:
+        """Return bwrap's arguments that mount an /etc as the host's is now.
+
+        Raises `SandboxFailed`.
+        """
+        seen = tuple(_file_state(f"{HOST}/{name}") for name in _SHOWN)
+        if not self._copies or seen != self._seen:
             path = self._workspaces.make_for_all("etc")
-            self._made.append(path)
+            self._copies.append(path)
             try:
                 self._folders = _fill(path, self._mount_points)
             except OSError as error:
-                self._workspaces.remove(self._made.pop())
+                self._workspaces.remove(self._copies.pop())
                 raise SandboxFailed(f"cannot make an /etc for builds: {error}") from error
             self._seen = seen
-        arguments = ["--ro-bind", str(self._made[-1]), "/etc"]
+        arguments = ["--ro-bind", str(self._copies[-1]), "/etc"]
         for each in self._folders:
             arguments += ["--ro-bind", str(each), f"/etc/{each.relative_to(HOST)}"]
         return arguments
 
     def close(self) -> None:
-        """Delete what was made. Raises `SandboxFailed`."""
-        while self._made:
-            self._workspaces.remove(self._made.pop())
+        """Delete all directories; no build may see one any more. Raises `SandboxFailed`."""
+        while self._copies:
+            self._workspaces.remove(self._copies.pop())
 
 
-def _look(path: str) -> tuple[int, int, int] | None:
+def _file_state(path: str) -> tuple[int, int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116  twenty of them for each command: a Path costs twice that
     except OSError:
         return None
-    if stat.S_ISDIR(found.st_mode):  # what changes in it is seen by itself
+    if stat.S_ISDIR(found.st_mode):  # it is mounted, so its changes show in the sandbox
         return found.st_mode, 0, 0
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _fill(path: Path, mount_points: Sequence[Path]) -> list[Path]:
-    """Copy the host's files; returns the directories of the host for which there is a place now."""
+    """Fill `path` with copies of the host's files; return the host's directories to be mounted."""
     for name, content in _OWN.items():
         (path / name).write_text(content)
     folders = []
@@ -118,17 +121,19 @@ def _fill(path: Path, mount_points: Sequence[Path]) -> list[Path]:
         if target.is_dir():
             folders.append(source)
         else:
-            with suppress(FileNotFoundError):  # it is being changed: the next look finds another
+            with suppress(
+                FileNotFoundError
+            ):  # it is being replaced: the next call sees the new one
                 shutil.copyfile(source, target)
     for point in mount_points:
         _make_place(path, point)
-    for each in _below(path):  # whatever this process' umask is
+    for each in _below(path):  # so that this process' umask does not matter
         each.chmod(0o755 if each.is_dir() else 0o644)
     return folders
 
 
 def _make_place(path: Path, source: Path) -> Path:
-    """Have something empty below `path` where `source` is below the host's /etc."""
+    """Make an empty file or directory below `path`, where `source` is below the host's /etc."""
     target = path / source.relative_to(HOST)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
@@ -139,7 +144,7 @@ def _make_place(path: Path, source: Path) -> Path:
 
 
 def _is_public(path: Path) -> bool:
-    """Whether everybody may read it: a worker that is root reads more than its builds may."""
+    """Whether `path` is world-readable: a worker that is root reads more than its builds may."""
     try:
         found = path.stat()
     except OSError:
@@ -148,7 +153,7 @@ def _is_public(path: Path) -> bool:
 
 
 def _below(path: Path) -> Iterator[Path]:
-    """Yield all directories and files, and no links."""
+    """Yield all directories and files below `path`, and no links."""
     for folder, folders, files in os.walk(path):
         yield from (
             found for name in (*folders, *files) if not (found := Path(folder, name)).is_symlink()

@@ -1,4 +1,4 @@
-"""`Launcher` starts a worker's commands, through the process that `launcher.py` is."""
+"""`Launcher` starts a worker's commands through a small process that runs `launcher.py`."""
 
 import os
 import socket
@@ -20,13 +20,14 @@ _ANSWER_TIMEOUT: Final = 30.0
 
 
 class Launcher:
-    """Starts processes as children of a launcher, which is made when it is first needed.
+    """A `Launcher` starts processes as children of a launcher process, made when first needed.
 
-    May be used from several threads. A process that was forked from this one makes its own.
+    Safe to use from several threads. A process that is forked from this one starts its own.
     """
 
     def __init__(self, limits: Mapping[int, int] | None = None) -> None:
-        """`limits` are resource limits (setrlimit(2)), soft and hard, of all that it starts."""
+        """Give `limits`, by their numbers (setrlimit(2)), as soft and hard limit to all processes
+        that it starts."""
         self._limits = " ".join(f"{which} {value}" for which, value in (limits or {}).items())
         self._lock = threading.Lock()
         self._owner = 0
@@ -36,37 +37,43 @@ class Launcher:
     def execute(self, argv: Sequence[str], user: BuildUser, descriptors: Sequence[int]) -> Child:
         """Start the program `argv[0]`, a path, as `user`, with no environment.
 
-        It gets `descriptors` as 0, 1 and 2, 3, 4, …, but for the last one, to which `exit <status>`
-        is written when it has ended. Raises `SandboxFailed`.
+        The program gets `descriptors` as 0, 1 and 2, 3, 4, …, except the last one, to which the
+        launcher writes `exit <status>` at the program's end. The caller keeps its own descriptors.
+        Raises `SandboxFailed`.
         """
         identity = (str(user.uid), str(user.gid)) if user.other else ("-1", "-1")
         return self._start(["exec", *identity, *argv], descriptors)
 
     def supervise(self, *, output: int, control: int, status: int) -> Child:
-        """Start a supervisor with the write end of an output pipe, and its ends of two pipes to
-        the worker. Raises `SandboxFailed`."""
+        """Start a supervisor (`supervisor.py`) with its ends of three pipes to the worker.
+
+        `output` and `status` are write ends, `control` a read end. Raises `SandboxFailed`.
+        """
         return self._start(["supervise"], [output, control, status])
 
     def listen(self, pid: int, ports: Sequence[int]) -> list[socket.socket]:
-        """Listen on 127.0.0.1 in the network of `pid`. Raises `OSError`, `SandboxFailed`."""
+        """Listen on `ports` of 127.0.0.1 in the network of the process `pid`; return the sockets.
+
+        Raises `OSError`, `SandboxFailed`.
+        """
         ours, theirs = socket.socketpair()
         with ours:
             ours.settimeout(_ANSWER_TIMEOUT)
             with theirs:
                 numbers = map(str, (pid, *ports))
                 self._start(["listen", *numbers], [theirs.fileno()]).release()
-            said, descriptors, _, _ = socket.recv_fds(
+            reply, descriptors, _, _ = socket.recv_fds(
                 ours, 4096, len(ports), socket.MSG_CMSG_CLOEXEC
             )
         found = [socket.socket(fileno=each) for each in descriptors]
         if len(found) != len(ports):
             for each in found:
                 each.close()
-            raise OSError(said.decode(errors="replace") or "nobody listens")
+            raise OSError(reply.decode(errors="replace") or "nobody listens")
         return found
 
     def close(self) -> None:
-        """End the launcher; the next call makes another one."""
+        """End the launcher process; the next call starts another one. Safe to call twice."""
         with self._lock:
             self._drop()
 
@@ -74,30 +81,30 @@ class Launcher:
         message = b"\0".join(map(os.fsencode, fields))
         with self._lock:
             try:
-                launcher = self._sent(message, descriptors)
-                said, found, _, _ = socket.recv_fds(launcher, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+                launcher = self._send(message, descriptors)
+                reply, found, _, _ = socket.recv_fds(launcher, 4096, 1, socket.MSG_CMSG_CLOEXEC)
             except OSError as error:
                 self._drop()
                 raise SandboxFailed(f"the launcher does not answer: {error}") from error
             if not found:
-                why = said.decode(errors="replace").removeprefix("failed ")
+                why = reply.decode(errors="replace").removeprefix("failed ")
                 raise SandboxFailed(f"the command cannot be started: {why or 'no launcher'}")
-        return Child(int(said.removeprefix(b"started ")), found[0])
+        return Child(int(reply.removeprefix(b"started ")), found[0])
 
-    def _sent(self, message: bytes, descriptors: Sequence[int]) -> socket.socket:
-        """The launcher that has been sent a message. Raises `OSError`."""
+    def _send(self, message: bytes, descriptors: Sequence[int]) -> socket.socket:
+        """Send a message, to a new launcher if need be; return its socket. Raises `OSError`."""
         if self._socket is not None and self._owner == os.getpid():
             try:
                 socket.send_fds(self._socket, [message], list(descriptors))
             except (BrokenPipeError, ConnectionError):
-                pass  # a build of the same user has killed it: nobody has read the message
+                pass  # a build of the same user has killed it, and the message was not read
             else:
                 return self._socket
-        launcher = self._made()
+        launcher = self._spawn()
         socket.send_fds(launcher, [message], list(descriptors))
         return launcher
 
-    def _made(self) -> socket.socket:
+    def _spawn(self) -> socket.socket:
         self._drop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:

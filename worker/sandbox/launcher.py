@@ -1,20 +1,22 @@
-"""The process that starts a worker's commands, run as `python -I -S launcher.py S LIMITS`.
+"""The launcher process starts a worker's commands; it runs `python -I -S launcher.py S LIMITS`.
 
 It is small, so that a fork of it costs a tenth of what a fork of the worker costs, and has one
-thread, so that a child of it may run Python before an exec. One serves a process of the worker's
-pool for as long as that lives: no Python starts on a build's path.
+thread, so that a child of it may run Python before an exec. One launcher serves a pool process for
+as long as that lives: no Python starts while a build waits.
 
-LIMITS are resource limits by their numbers (setrlimit(2)), as `LIMIT VALUE …`: this process keeps
-to them, and so does all that it starts. S is a Unix socket of whole messages (SOCK_SEQPACKET). Each
-message asks for one child, in fields that NUL separates, with descriptors beside it:
+LIMITS are resource limits by their numbers (setrlimit(2)), as `LIMIT VALUE …`; this process sets
+them for itself, and all that it starts inherits them. S is a Unix socket of whole messages
+(SOCK_SEQPACKET). Each message asks for one child, in fields that NUL separates, with descriptors
+beside it:
 
-- `exec UID GID ARGUMENT …`: a program; uid and gid are -1 to keep them. The descriptors become 0, 1
-  (and 2), 3, 4, …; the last one is not handed on: `exit <status>` is written to it at the end.
-- `supervise`: output, control and status, as `supervisor.py` explains.
-- `listen PID PORT …`: a socket on which `listen_inside.py` answers.
+- `exec UID GID ARGUMENT …` starts a program; uid and gid are -1 to keep them. The descriptors
+  become 0, 1 (and 2), 3, 4, …, except the last one, to which this process writes `exit <status>` at
+  the program's end.
+- `supervise` starts a supervisor with output, control and status, as `supervisor.py` explains.
+- `listen PID PORT …` has `listen_inside.py` answer on a socket.
 
-The answer is `started <pid>` with the child's pidfd, or `failed <why>`. When the socket ends, the
-worker is done or dead: this process ends, and with it what has PR_SET_PDEATHSIG.
+The reply is `started <pid>` with the child's pidfd, or `failed <why>`. When the socket ends, the
+worker is done or dead: this process ends, and with it every child that has set PR_SET_PDEATHSIG.
 """
 
 import fcntl
@@ -40,13 +42,14 @@ else:  # `-I` leaves these folders out; at the end of the path they shadow nothi
 MAX_MESSAGE_BYTES = 262144
 MAX_DESCRIPTORS = 16
 
-#: The numbers of descriptors that are handed on; what is this process' own lies above.
+#: The numbers of descriptors that are handed on; this process' own have higher ones.
 HANDED_ON = range(3, 3 + MAX_DESCRIPTORS)
 
 CANNOT_EXECUTE = 126
 
 
 def main(number: int, limits: "list[int]") -> None:
+    """Serve messages on the socket with this descriptor number, until it ends."""
     # Builds of the same user can signal this process, but not look into it.
     prctl.set_dumpable(dumpable=False)
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -71,13 +74,13 @@ def main(number: int, limits: "list[int]") -> None:
 
 
 def keep_free(numbers: range) -> None:
-    """Have nothing of this process' own at these numbers, neither now nor later."""
+    """Occupy these descriptor numbers, so that none of this process' own ever gets one."""
     for number in numbers:
         os.dup2(0, number, inheritable=False)  # 0 is the null device
 
 
 def serve(worker: socket.socket, running: "dict[int, int]") -> bool:
-    """Start what the next message asks for; False when there is none any more."""
+    """Start what the next message asks for; return False when the socket has ended."""
     message, fds, _, _ = socket.recv_fds(
         worker, MAX_MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
     )
@@ -97,7 +100,7 @@ def serve(worker: socket.socket, running: "dict[int, int]") -> bool:
     finally:
         for fd in fds:
             os.close(fd)
-    pidfd = os.pidfd_open(pid)  # nobody else reaps it: it is there
+    pidfd = os.pidfd_open(pid)  # only this process reaps it, so it still exists
     try:
         socket.send_fds(worker, [f"started {pid}".encode()], [pidfd])
     finally:
@@ -106,7 +109,10 @@ def serve(worker: socket.socket, running: "dict[int, int]") -> bool:
 
 
 def execute(fields: "list[bytes]", fds: "list[int]") -> int:
-    """Start a program; its pid. Raises `OSError`."""
+    """Start a program with `fds`, whose status descriptor is off already; return its pid.
+
+    Raises `OSError`.
+    """
     uid, gid = int(fields[0]), int(fields[1])
     numbers = HANDED_ON[: len(fds) - 2]
     for number, fd in zip(numbers, fds[2:], strict=True):
@@ -119,12 +125,12 @@ def execute(fields: "list[bytes]", fds: "list[int]") -> int:
         )  # fmt: skip
     finally:
         keep_free(numbers)
-    popen.returncode = 0  # its status is for `reap`, not for an object that goes away
+    popen.returncode = 0  # `reap` takes the status; this object is deleted and must not
     return popen.pid
 
 
 def fork(worker: socket.socket, what: str, fields: "list[bytes]", fds: "list[int]") -> int:
-    """Run a part of this program in a child; its pid. Raises `OSError`."""
+    """Run a part of this program in a child; return its pid. Raises `OSError`."""
     pid = os.fork()
     if pid:
         return pid
@@ -140,11 +146,14 @@ def fork(worker: socket.socket, what: str, fields: "list[bytes]", fds: "list[int
         elif what == "listen":
             listen_inside.answer(fds[0], int(fields[0]), [int(each) for each in fields[1:]])
     finally:
-        os._exit(CANNOT_EXECUTE)  # whatever went wrong: nothing comes on the descriptors any more
+        os._exit(CANNOT_EXECUTE)  # after any error, too: the worker sees the descriptors end
 
 
 def reap(running: "dict[int, int]") -> None:
-    """Take the statuses of children that have ended, and tell those that are waited for."""
+    """Take the statuses of children that have ended, and write those of `exec` to their pipes.
+
+    `running` has each status descriptor by its child's pid.
+    """
     try:
         taken = supervisor.reap()
     except ChildProcessError:

@@ -1,7 +1,7 @@
-"""Sockets that listen on the loopback of another process' network, for the worker to accept on.
+"""`answer` makes sockets that listen on the loopback of another process' network, for the worker.
 
-Runs in a child of `launcher.py`: only a process with one thread may enter another user namespace
-(setns(2)), and a worker has several. Imports the standard library only.
+It runs in a child of `launcher.py`: only a process with one thread may enter another user namespace
+(setns(2)), and a worker has several. It imports the standard library only.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ _GET_OWNER = 0xB701  #: ioctl NS_GET_USERNS, ioctl_ns(2)
 
 
 def answer(channel: int, pid: int, ports: "Sequence[int]") -> None:
-    """Listen on 127.0.0.1 in the network of `pid`, and send the sockets; or say why not."""
+    """Listen on 127.0.0.1 in the network of `pid`; send the sockets, or why not, on `channel`."""
     with socket.socket(fileno=channel) as worker:
         try:
             _enter(pid)
@@ -31,7 +31,10 @@ def answer(channel: int, pid: int, ports: "Sequence[int]") -> None:
 
 
 def _enter(pid: int) -> None:
-    """Join the network of a process, by way of the user namespace that it belongs to."""
+    """Join the network of a process, and first the user namespace that owns it.
+
+    Raises `OSError`.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     owner = fcntl.ioctl(network, _GET_OWNER)

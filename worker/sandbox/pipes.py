@@ -1,11 +1,11 @@
-"""Descriptors on their way to a child: each is closed by the `ExitStack` that it is put on."""
+"""These functions open descriptors for a child; the `ExitStack` that each is given closes them."""
 
 import os
 from contextlib import ExitStack
 
 
 def pipe(read_end: ExitStack, write_end: ExitStack) -> tuple[int, int]:
-    """A pipe: the read end and the write end."""
+    """Open a pipe; return the read end and the write end."""
     readable, writable = os.pipe()
     read_end.callback(os.close, readable)
     write_end.callback(os.close, writable)
@@ -20,7 +20,7 @@ def null_device(stack: ExitStack) -> int:
 
 
 def memory_file(stack: ExitStack, content: bytes) -> int:
-    """A file without a name that can be read from its start; unlike a pipe it holds any length."""
+    """Open a nameless file with `content`, at its start; unlike a pipe it holds any length."""
     fd = os.memfd_create("baton")
     stack.callback(os.close, fd)
     with os.fdopen(fd, "wb", closefd=False) as file:

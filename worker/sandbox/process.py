@@ -1,4 +1,4 @@
-"""The `process` sandbox: a command under a supervisor of its own, and no walls around it.
+"""The `process` sandbox runs a command under a supervisor of its own, without isolation.
 
 What it gives: the command has only the environment that it was given, no other file descriptor,
 resource limits, and no way to gain privileges; and all that it starts, daemons included, is gone
@@ -40,12 +40,13 @@ from worker.sandbox.workspaces import Workspaces
 
 #: Seconds for the supervisor to come up; it takes about 0.001 on an idle machine.
 _START_TIMEOUT: Final = 30.0
-#: Seconds for killed processes to be gone, before the worker steps in itself and then gives up.
+#: Seconds for killed processes to be gone, before the worker kills them itself, and again before it
+#: gives up.
 _END_TIMEOUT: Final = 30.0
 
 
 class ProcessSandbox:
-    """Implements `Sandbox`."""
+    """`ProcessSandbox` implements `Sandbox`."""
 
     name = "process"
     isolates = False
@@ -109,7 +110,7 @@ class ProcessSandbox:
 
 
 class Supervised:
-    """Implements `Process`: the worker's end of the pipes to a supervisor."""
+    """`Supervised` implements `Process` with the worker's ends of the pipes to a supervisor."""
 
     def __init__(self, child: Child, *, output: int, control: int, status: int) -> None:
         self._child = child
@@ -124,7 +125,10 @@ class Supervised:
         return self._output
 
     def begin(self, request: bytes) -> None:
-        """Hand the command over; returns when it runs. Raises `SandboxFailed`."""
+        """Send the command to the supervisor, and return when it runs; call once, first.
+
+        Raises `SandboxFailed`.
+        """
         try:
             with os.fdopen(self._control, "wb", buffering=0, closefd=False) as control:
                 rest = memoryview(len(request).to_bytes(4, "big") + request)
@@ -132,16 +136,18 @@ class Supervised:
                     rest = rest[control.write(rest) :]
         except BrokenPipeError as error:
             raise SandboxFailed("the supervisor ended early") from error
-        said = self._status.first_words(_START_TIMEOUT)
-        if not said:
+        lines = self._status.first_lines(_START_TIMEOUT)
+        if not lines:
             raise SandboxFailed("the supervisor did not start")
-        if not said.startswith(b"began\n"):
-            why = said.decode(errors="replace").removeprefix("failed ").strip()
+        if not lines.startswith(b"began\n"):
+            why = lines.decode(errors="replace").removeprefix("failed ").strip()
             raise SandboxFailed(f"the command could not be started: {why or 'no reason given'}")
 
     def wait(self, timeout: float) -> int | None:
-        """As in `Process`; the supervisor ends when nothing of the command is left. Raises
-        `SandboxFailed` when it was killed."""
+        """Wait as in `Process`; the supervisor ends when no process of the command is left.
+
+        Raises `SandboxFailed` when the supervisor was killed.
+        """
         if self._exit is None and not self._closed and self._child.ended(timeout):
             self._exit = self._status.read(_END_TIMEOUT)
             if self._exit is None:

@@ -1,4 +1,4 @@
-"""A command's limits as resource limits (setrlimit(2)) that this worker is able to set."""
+"""`rlimits` turns a command's limits into resource limits (setrlimit(2)) that a worker may set."""
 
 import resource
 from dataclasses import dataclass
@@ -8,16 +8,19 @@ from worker.sandbox import Limits
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RLimits:
-    """Soft and hard limit of each, never above the worker's own hard limit: only root may raise
-    one, and builds do not run as root."""
+    """`RLimits` are both soft and hard limits, never above the worker's own hard limits.
+
+    Only root may raise a hard limit, and builds do not run as root.
+    """
 
     data: int  #: bytes of private writable memory, for each process
-    processes: int  #: threads of the user; what that counts is the sandbox's to say
+    processes: int  #: threads of the user, counted per sandbox or per host as the sandbox says
     file_size: int  #: bytes
     open_files: int  #: for each process
 
 
 def rlimits(limits: Limits) -> RLimits:
+    """Return `limits`, lowered to this process' hard limits."""
     return RLimits(
         # Not RLIMIT_AS: Node, Go and the JVM reserve address space by the gigabyte and use little.
         data=_at_most(resource.RLIMIT_DATA, limits.memory_bytes),

@@ -1,4 +1,4 @@
-"""The file system that a build in bubblewrap sees, as arguments to bwrap.
+"""`system` and `command_part` give bwrap the file system that a build sees.
 
     /usr /bin /lib* /sbin      the host's, read-only
     /etc                       what `etc.py` says, read-only
@@ -24,12 +24,16 @@ _SYSTEM: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
 def system() -> list[str]:
-    """The part that is the same for every command on this host; /etc comes after it."""
+    """Return the arguments that are the same for every command on this host; /etc comes after."""
     return ["--ro-bind", "/usr", "/usr", *_system_links()]
 
 
 def command_part(root: Path, readable: Iterable[Path], shm_bytes: int) -> list[str]:
-    """The part that differs from command to command; comes after /etc."""
+    """Return the arguments that differ from command to command; they come after /etc.
+
+    `root` is the workspace on the host, `readable` the further paths, `shm_bytes` the size of
+    /dev/shm. Raises `SandboxFailed`.
+    """
     arguments = ["--proc", "/proc", "--dev", "/dev"]
     arguments += ["--size", str(shm_bytes), "--tmpfs", _SHM, "--remount-ro", "/dev"]
     arguments += ["--bind", str(root), str(BUILD), "--bind", str(root / "tmp"), _TMP]
@@ -55,8 +59,11 @@ def _each_system_link() -> Iterable[str]:
 
 
 def _refuse_links(root: Path, path: Path) -> None:
-    """A mount point below /tmp or /build lies in the build's own directory. Where an earlier step
-    has put a link in the way, bwrap would follow it while it still sees the host's file system."""
+    """Raise `SandboxFailed` when the build has put a link on the way to a mount point.
+
+    A mount point below /tmp or /build lies in the build's own directory. bwrap would follow a link
+    that an earlier step has put there, while it still sees the host's file system.
+    """
     for top, behind in ((Path(_TMP), root / "tmp"), (BUILD, root)):
         if path.is_relative_to(top):
             parts = path.relative_to(top).parts

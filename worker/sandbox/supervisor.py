@@ -1,17 +1,18 @@
-"""The parent of one command in the `process` sandbox: a child of the launcher runs `main(C, S)`.
+"""The supervisor is the parent of one command in the `process` sandbox: it runs `main(C, S)`.
 
 C is the read end of the control pipe. First comes a request: its length (4 bytes, big-endian), then
-NUL-separated: the working directory; uid, gid (-1: keep), and the limits for address space,
-processes, file size, open files, all in one field; the number of arguments; the arguments; the
-environment as NAME=value.
-After it, each byte T asks for SIGTERM to every process of the command. The end of the pipe means
-that the worker is done with the command or dead; in both cases everything is killed.
+fields that NUL separates: the working directory; uid, gid (-1: keep), and the limits for private
+memory, processes, file size, open files, all in one field; the number of arguments; the arguments;
+the environment as NAME=value.
+After the request, each byte T asks for SIGTERM to every process of the command. The end of the pipe
+means that the worker is done with the command or dead; the supervisor then kills all of them.
 
-S is the write end of the status pipe: `began`, or `failed <why>` when it is not the command's
-fault; then, in any case before the clearing up, `exit <status>`. This process ends when none of its
-descendants is left: it is their subreaper, so none can hide by losing its parent.
+S is the write end of the status pipe. The supervisor writes `began`, or `failed <why>` when the
+command is not at fault; then `exit <status>`, before it kills what the command has left. It ends
+when none of its descendants is left: it is their subreaper, so none can hide by losing its parent.
 
-Imports the standard library only, and little of it: it runs without the rest of the worker.
+A child of the launcher runs it, without the rest of the worker: it imports the standard library
+only, and little of that.
 """
 
 import errno
@@ -37,12 +38,12 @@ SIGNALLED = 128
 
 MISSING = (errno.ENOENT, errno.ENOTDIR)
 
-#: Seconds between looks at whether killed processes are gone: at first, and at most.
+#: Seconds between checks whether killed processes are gone: at first, and at most.
 KILL_POLL_INTERVAL, MAX_KILL_POLL_INTERVAL = 0.002, 0.1
 
 
 class Refused(Exception):
-    """The command could not be started: `status` like a shell's, None when it is our fault."""
+    """The command could not be started; `status` is a shell's, None when Baton is at fault."""
 
     def __init__(self, why: str, status: "int | None") -> None:
         self.status = status
@@ -50,6 +51,8 @@ class Refused(Exception):
 
 
 class Request:
+    """A `Request` parses what comes first on the control pipe."""
+
     def __init__(self, message: bytes) -> None:
         self.cwd, numbers, count, *rest = message.split(b"\0")
         uid, gid, memory, self.processes, file_size, open_files = map(int, numbers.split())
@@ -65,6 +68,7 @@ class Request:
 
 
 def main(control: int, status: int) -> None:
+    """Start the command that `control` describes, report on `status`, end with its last process."""
     os.set_inheritable(control, False)
     os.set_inheritable(status, False)
     # Same-user builds can signal this process, but not read another build's environment in it.
@@ -85,7 +89,7 @@ def main(control: int, status: int) -> None:
             report(status, "began")
             report(status, f"exit {refused.status}")
         return
-    let_go_of_output()
+    close_output()
     report(status, "began")
     exit_status = watch(pid, control, children)
     if exit_status is not None:
@@ -94,6 +98,7 @@ def main(control: int, status: int) -> None:
 
 
 def read_exactly(fd: int, count: int) -> bytes:
+    """Read `count` bytes; exit when the pipe ends before."""
     found = b""
     while len(found) < count:
         more = os.read(fd, count - len(found))
@@ -104,14 +109,15 @@ def read_exactly(fd: int, count: int) -> bytes:
 
 
 def report(fd: int, line: str) -> None:
+    """Write a line to a status pipe, whether or not it has a reader."""
     try:
         os.write(fd, line.encode() + b"\n")
     except BrokenPipeError:
-        return  # the worker is gone; the control pipe says so too
+        return  # the worker is gone, and the control pipe has ended
 
 
 def wake_on_child() -> int:
-    """A descriptor that becomes readable whenever a child has ended."""
+    """Return a descriptor that becomes readable whenever a child has ended."""
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     os.set_blocking(writable, False)
@@ -121,9 +127,9 @@ def wake_on_child() -> int:
 
 
 def start(request: Request) -> int:
-    """Fork and execute the command; its pid. Raises `Refused`."""
+    """Fork and execute the command; return its pid. Raises `Refused`."""
     uid = request.user[0] if request.user else os.geteuid()
-    # RLIMIT_NPROC counts all that the user runs anywhere: what is there already comes on top.
+    # RLIMIT_NPROC counts all that the user runs on this host: what runs already is added.
     processes = request.processes + tree.tasks_of(uid)
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     if hard != resource.RLIM_INFINITY:
@@ -145,16 +151,16 @@ def start(request: Request) -> int:
             os._exit(CANNOT_EXECUTE)
     os.close(writable)
     with os.fdopen(readable, "rb") as pipe:
-        said = pipe.read().decode(errors="replace")
-    if said:
+        failure = pipe.read().decode(errors="replace")
+    if failure:
         os.waitpid(pid, 0)
-        found, _, why = said.partition(":")
+        found, _, why = failure.partition(":")
         raise Refused(why, int(found) if found else None)
     return pid
 
 
 def execute(request: Request, parent: int) -> None:
-    """In the child: become the command. Raises `Refused`, or `OSError` when it is our fault."""
+    """Become the command, in the child. Raises `Refused`, or `OSError` when Baton is at fault."""
     os.setsid()
     reset_signals()
     if request.user is not None:
@@ -179,7 +185,7 @@ def execute(request: Request, parent: int) -> None:
 
 
 def reset_signals() -> None:
-    """Have every signal do what it does in a new process."""
+    """Restore the default action of every signal, and unblock all."""
     signal.set_wakeup_fd(-1)
     for number in range(1, signal.NSIG):
         try:
@@ -190,9 +196,9 @@ def reset_signals() -> None:
 
 
 def search_and_execute(argv: "list[bytes]", env: "dict[bytes, bytes]") -> int:
-    """Execute a program, searched for in the command's own PATH; returns only an errno, why not.
+    """Execute a program, searched for in the command's own PATH; return the errno on failure only.
 
-    Not `os.execvpe`: it imports a module by then, and the build's user may not be able to read it.
+    `os.execvpe` would import a module here, which the build's user may not be able to read.
     """
     program = argv[0]
     folders = [b""] if b"/" in program else env.get(b"PATH", os.defpath.encode()).split(b":")
@@ -210,8 +216,8 @@ def text(name: bytes) -> str:
     return name.decode(errors="replace")
 
 
-def let_go_of_output() -> None:
-    """Hold the output pipe no longer: it ends with the last process of the command."""
+def close_output() -> None:
+    """Close the output pipe here, so that it ends with the last process of the command."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -219,7 +225,7 @@ def let_go_of_output() -> None:
 
 
 def watch(pid: int, control: int, children: int) -> "int | None":
-    """Serve the control pipe until `pid` ends: its status, or None when the pipe ended first."""
+    """Serve the control pipe until `pid` ends; return its status, None when the pipe ends first."""
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(children, select.POLLIN)
@@ -237,8 +243,10 @@ def watch(pid: int, control: int, children: int) -> "int | None":
 
 
 def reap() -> "dict[int, int]":
-    """Take the exit statuses of all children that have ended. Raises `ChildProcessError` when no
-    child was there to begin with."""
+    """Take the exit statuses, by pid, of all children that have ended.
+
+    Raises `ChildProcessError` when there was no child to begin with.
+    """
     taken: dict[int, int] = {}
     while True:
         try:
@@ -254,7 +262,7 @@ def reap() -> "dict[int, int]":
 
 
 def end_all() -> None:
-    """Kill and reap until there is no descendant any more."""
+    """Kill and reap until no descendant is left."""
     pause = KILL_POLL_INTERVAL
     while True:
         try:

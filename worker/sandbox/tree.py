@@ -1,9 +1,9 @@
-"""The descendants of a process, as /proc shows them, and signals to all of them.
+"""These functions find the descendants of a process in /proc, and signal all of them.
 
-A snapshot: a process may fork or end while it is taken. That a pid is used again between the
-snapshot and the signal would take a full turn of the kernel's pid counter in a few milliseconds.
-Imported by the supervisor as well, which starts once per command: hence the standard library only,
-and little of it.
+Each works on a snapshot: a process may fork or end while it is taken. For a pid to be used again
+between the snapshot and the signal, the kernel's pid counter would have to wrap within a few
+milliseconds. The supervisor, which starts once per command, imports this module: hence the standard
+library only, and little of it.
 """
 
 import os
@@ -15,7 +15,7 @@ _MAX_SNAPSHOTS = 50
 
 
 def descendants(pid: int) -> list[int]:
-    """The pids of all descendants of `pid`, nearest first, zombies included, `pid` excluded."""
+    """Return the pids of all descendants of `pid`, nearest first, zombies included."""
     return [child for child, _ in _below(pid)]
 
 
@@ -29,13 +29,13 @@ def send(pids: Collection[int], number: int) -> None:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL every descendant of `pid`; a caller who must be sure calls again until none is left.
+    """Send SIGKILL to every descendant of `pid`; repeat the call until none is left.
 
-    They are stopped first: a stopped process cannot fork, and it keeps its place under
-    RLIMIT_NPROC, so a fork bomb is not refilled while it is cleared away. Whole process groups are
-    stopped along with them, which the kernel does at one stroke: a chain of processes that fork and
-    end at once would be gone each time a signal to its pid arrives. No group reaches beyond the
-    tree as long as the tree began with a session of its own.
+    Descendants are stopped first: a stopped process cannot fork, and it still counts for
+    RLIMIT_NPROC, so a fork bomb cannot refill meanwhile. Their process groups are stopped, too,
+    which the kernel does in one step: in a chain of processes that fork and end at once, each is
+    gone before a signal to its pid arrives. No group reaches beyond the tree as long as the tree
+    began with a session of its own.
     """
     stopped: set[int] = set()
     groups: set[int] = set()
@@ -55,7 +55,7 @@ def kill(pid: int) -> None:
 
 
 def tasks_of(uid: int) -> int:
-    """How many threads the user `uid` runs, as RLIMIT_NPROC counts them, where /proc shows them."""
+    """Count the threads that the user `uid` runs, as RLIMIT_NPROC does, as far as /proc shows."""
     total = 0
     for pid in _pids():
         found = _read(f"/proc/{pid}/status")
@@ -67,7 +67,7 @@ def tasks_of(uid: int) -> int:
 
 
 def _below(pid: int) -> list[tuple[int, int]]:
-    """(pid, process group) of all descendants, nearest first."""
+    """Return pid and process group of all descendants of `pid`, nearest first."""
     children: dict[int, list[tuple[int, int]]] = {}
     for each in _pids():
         stat = _read(f"/proc/{each}/stat")
@@ -93,7 +93,7 @@ def _pids() -> list[int]:
 
 
 def _read(path: str) -> bytes:
-    """The file's content, nothing when the process is gone or hidden."""
+    """Return a /proc file's content; empty when the process is gone or hidden."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

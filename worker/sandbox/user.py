@@ -1,4 +1,4 @@
-"""Who builds run as."""
+"""`build_user` says which user builds run as."""
 
 import os
 import pwd
@@ -12,7 +12,7 @@ NOBODY: Final = 65534
 
 
 class Identity(TypedDict, total=False):
-    """Arguments of `subprocess.Popen` that change the user."""
+    """`Identity` holds the arguments of `subprocess.Popen` that change the user."""
 
     user: int
     group: int
@@ -21,21 +21,21 @@ class Identity(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildUser:
-    """A user and group of this host; `other` when it is not the worker's own user."""
+    """A `BuildUser` is the user and group of this host that builds run as."""
 
     uid: int
     gid: int
-    other: bool
+    other: bool  #: whether it is not the worker's own user
 
     @property
     def identity(self) -> Identity:
-        """What makes `Popen` start a program as this user, with no group but its own."""
+        """The arguments that have `Popen` start a program as this user, with only its own group."""
         if not self.other:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def may_enter(self, folder: Path) -> bool:
-        """Whether this user may pass through `folder`; its group is nobody else's."""
+        """Whether this user, with only its own group, may pass through `folder`."""
         found = folder.stat()
         if found.st_uid == self.uid:
             return bool(found.st_mode & 0o100)
@@ -43,7 +43,7 @@ class BuildUser:
 
 
 def build_user(run_as: int | None) -> BuildUser:
-    """The user that builds run as: `run_as`; by default nobody for root, else the worker's own.
+    """Return the user of uid `run_as`; by default nobody for root, else the worker's own user.
 
     Raises `SandboxFailed` for root, and for another user where the worker is not root.
     """

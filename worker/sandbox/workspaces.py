@@ -1,4 +1,4 @@
-"""The directory below which builds have their own, and what the worker does in those.
+"""`Workspaces` makes, fills and deletes the directories of builds, all below one directory.
 
     /tmp/baton-<uid>/              the worker's, 0711: may be entered, cannot be listed
         bld_…-k3v9x2ab/            the build's own from here on, 0700
@@ -6,11 +6,11 @@
             script-91f3…           a step's script, 0400
         etc-3m8r_w1q/              what builds in bubblewrap see as /etc
 
-A worker holds a lock on each of its workspaces; one that nobody holds was left by a worker that was
-killed, and goes with `sweep`.
+A worker holds a lock on each of its workspaces. One without a lock was left by a worker that was
+killed, and `sweep` deletes it.
 
-Steps of a build can put anything into its directory, symbolic links included: what the worker does
-there, it does relative to open directories and without following a link.
+Steps of a build can put anything into its directory, symbolic links included: the worker works
+there relative to open directories, and follows no link.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_C
 
 
 class Workspaces:
-    """Makes, fills and deletes the directories of builds that run as `user`."""
+    """A `Workspaces` makes, fills and deletes the directories of builds that run as `user`."""
 
     def __init__(self, folder: Path | None, user: BuildUser) -> None:
         """Use `folder`, by default `baton-<uid>` in the system's directory for temporary files.
@@ -54,7 +54,10 @@ class Workspaces:
             raise SandboxFailed(f"cannot use {self.folder} for workspaces: {error}") from error
 
     def make(self, name: str) -> Path:
-        """A new directory with `FOLDERS` in it, all of them the build user's and nobody else's."""
+        """Make a directory with `FOLDERS` in it; only the build's user may enter any of them.
+
+        `name` becomes part of its name. Raises `SandboxFailed`.
+        """
         if not _NAME.match(name):
             raise SandboxFailed(f"{name!r} cannot be part of a directory's name")
         try:
@@ -69,7 +72,10 @@ class Workspaces:
         return root
 
     def make_for_all(self, name: str) -> Path:
-        """A new directory of the worker's that builds may read; it stays while the worker does."""
+        """Make a directory of the worker's that builds may read, for `remove` to delete.
+
+        Raises `SandboxFailed`.
+        """
         try:
             root = self._locked(name)
             root.chmod(0o755)
@@ -78,21 +84,21 @@ class Workspaces:
         return root
 
     def _locked(self, name: str) -> Path:
-        """A new directory, locked until it is removed or this process ends. Raises `OSError`."""
+        """Make a directory, locked until it is removed or this process ends. Raises `OSError`."""
         while True:
             root = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
             try:
                 fd = os.open(root, _FOLDER)
-            except FileNotFoundError:  # another worker's sweep was here already
+            except FileNotFoundError:  # another worker's sweep has deleted it
                 continue
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if os.fstat(fd).st_nlink:  # or the sweep was faster than the lock
+            if os.fstat(fd).st_nlink:  # else a sweep has deleted it before the lock
                 self._locks[root] = fd
                 return root
             os.close(fd)
 
     def sweep(self) -> None:
-        """Delete the workspaces of workers that are gone; those of living ones are locked."""
+        """Delete the workspaces that no worker has locked; log what cannot be deleted."""
         for each in self.folder.iterdir():
             try:
                 fd = os.open(each, _FOLDER)
@@ -101,7 +107,7 @@ class Workspaces:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 delete_tree(each)
-                about = {"build_id": each.name.partition("-")[0]}  # the beginning of its name
+                about = {"build_id": each.name.partition("-")[0]}
                 log.info("deleted %s, which a worker had left", each, extra=about)
             except BlockingIOError:
                 pass
@@ -111,7 +117,10 @@ class Workspaces:
                 os.close(fd)
 
     def write_script(self, root: Path, script: str) -> str:
-        """Write a file in `root` that only the build user can read; returns its name there."""
+        """Write a file in `root` that only the build's user can read; return its name there.
+
+        Raises `SandboxFailed`.
+        """
         name = f"script-{secrets.token_hex(8)}"
         try:
             folder = os.open(root, _FOLDER)
@@ -128,7 +137,10 @@ class Workspaces:
         return name
 
     def restore(self, root: Path, name: str) -> None:
-        """Have a real directory `name` in `root` again, whatever a step has put there instead."""
+        """Make a directory `name` in `root` again, if a step has deleted or replaced it.
+
+        Raises `SandboxFailed`.
+        """
         try:
             folder = os.open(root, _FOLDER)
             try:
@@ -155,7 +167,10 @@ class Workspaces:
             raise SandboxFailed(f"cannot restore {name}/: {error}") from error
 
     def remove(self, root: Path) -> None:
-        """Delete what `make` returned; safe to call twice. Raises `SandboxFailed`."""
+        """Delete what `make` or `make_for_all` returned; safe to call twice.
+
+        Raises `SandboxFailed`.
+        """
         if root.parent != self.folder:
             raise SandboxFailed(f"{root} is not a workspace of {self.folder}")
         try:
@@ -168,7 +183,10 @@ class Workspaces:
                 os.close(lock)
 
     def _secure(self) -> None:
-        """Have `folder`, and be sure that it is ours, and that the build user can pass through."""
+        """Make `folder`; check that the worker owns it and the build's user can pass through.
+
+        Raises `SandboxFailed`, `OSError`.
+        """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             self.folder.mkdir(mode=0o711)
