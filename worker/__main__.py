@@ -1,6 +1,6 @@
-"""`python -m worker`: a Celery worker that runs builds, until it is told to stop.
+"""`python -m worker` runs a Celery worker, which runs builds until SIGTERM.
 
-`python -m worker --check` only looks whether it could, and prints what it finds (`worker.doctor`).
+`python -m worker --check` runs no build: it checks whether this machine could (`worker.doctor`).
 """
 
 import gc
@@ -44,21 +44,22 @@ _TRACE_FLUSH_TIMEOUT = 1.0
 
 
 def main() -> int:
-    """Returns the exit code: 2 for a wrong setting or a sandbox that does not work."""
+    """Run the worker; return the exit code, 2 for a wrong setting or a sandbox that fails."""
     if sys.argv[1:] == ["--check"]:
         return doctor.main(os.environ)
     try:
         settings = WorkerSettings.from_env(os.environ)
         traces = Tracing.from_env("baton-worker", os.environ)
-        shown = _log_to_stderr(settings)
+        log_format = _log_to_stderr(settings)
         hide_this_process()
-        dependencies = _dependencies(settings, shown, traces)
+        dependencies = _dependencies(settings, log_format, traces)
     except (SettingsError, SandboxFailed) as error:
         sys.stderr.write(f"baton worker: {error}\n")
         return 2
-    # Builds never run as root (the sandbox sees to it), and there is no pickle here.
+    # Celery warns of root and of pickle: the sandbox never runs a build as root, and messages are
+    # JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    # About a setting that is set, and about messages acknowledged late, which none is.
+    # Celery warns of a setting that is set here, and of late acknowledgements, which are off.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     app = create_celery(settings)
     # In each pool process, as threads do not live through a fork.
@@ -79,7 +80,7 @@ def main() -> int:
     logging.getLogger("worker").info(
         "sandbox %s, %d builds at once", dependencies.sandbox.name, settings.worker_concurrency
     )
-    # The pool looks for garbage before each fork.
+    # The pool collects garbage before each fork: what is imported need not be searched again.
     gc.freeze()
     gc.enable()
     worker.start()
@@ -87,36 +88,40 @@ def main() -> int:
 
 
 def _log_to_stderr(settings: WorkerSettings) -> LogFormat:
-    shown = LogFormat(settings.log_format, settings.secrets(), tracing.ids)
-    log_to_stderr(settings.log_level, shown)
-    # How Celery prints what it does on a signal, to stdout and between empty lines.
+    log_format = LogFormat(settings.log_format, settings.secrets(), tracing.ids)
+    log_to_stderr(settings.log_level, log_format)
+    # Celery announces a shutdown by `safe_say`, on stdout and between empty lines.
     celery.apps.worker.safe_say = partial(  # type: ignore[attr-defined]
-        _say, shown, "celery.apps.worker"
+        _write_line, log_format, "celery.apps.worker"
     )
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Celery sets the root logger to WARNING, unless somebody answers this signal.
-    setup_logging.connect(_take_billiards_lines, weak=False)
+    # Celery sets the root logger to WARNING, unless this signal has a receiver.
+    setup_logging.connect(_propagate_billiard_log, weak=False)
     quieten()
-    return shown
+    return log_format
 
 
-def _take_billiards_lines(**_: object) -> None:
-    """The library of Celery's pool keeps its lines from the root logger, when it makes its own."""
+def _propagate_billiard_log(**_: object) -> None:
+    """Hand billiard's errors to the root logger: its own logger, once made, does not propagate."""
     pool = billiard.util.get_logger()
     pool.setLevel(logging.ERROR)
     pool.propagate = True
 
 
-def _say(shown: LogFormat, name: str, words: str, *_: object) -> None:
-    """Celery silences loggers in signal handlers, and a buffered stream may be in use."""
-    with suppress(OSError):  # nobody reads it any more
-        os.write(2, f"{shown.line(name, words)}\n".encode())
+def _write_line(log_format: LogFormat, name: str, message: str, *_: object) -> None:
+    """Write a log line from a signal handler, unbuffered.
+
+    Celery silences loggers in signal handlers, and the interrupted code may be writing to a
+    buffered stream.
+    """
+    with suppress(OSError):  # stderr has no reader any more
+        os.write(2, f"{log_format.line(name, message)}\n".encode())
 
 
-def _dependencies(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -> Dependencies:
+def _dependencies(settings: WorkerSettings, log_format: LogFormat, traces: Tracing) -> Dependencies:
     proof_key = settings.proof_key
-    # Made in each pool process when its first build begins.
+    # Each pool process makes its own, at its first build: connections do not survive a fork.
     http = cache(partial(connections, settings.api_url))
 
     def connect(build_id: str, token: str) -> RunApi:
@@ -134,7 +139,9 @@ def _dependencies(settings: WorkerSettings, shown: LogFormat, traces: Tracing) -
         worker_name=settings.worker_name,
         network=settings.sandbox_network,
         disk=DiskLimits(disk_bytes=settings.sandbox_disk, files=settings.sandbox_files),
-        shutdown=Shutdown(settings.shutdown_grace, partial(_say, shown, "worker.shutdown")),
+        shutdown=Shutdown(
+            settings.shutdown_grace, partial(_write_line, log_format, "worker.shutdown")
+        ),
         traces=traces,
     )
 

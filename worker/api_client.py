@@ -1,8 +1,8 @@
-"""The worker's calls to the API, each repeated until there is a verdict or no time is left.
+"""`RunApi` makes the worker's calls to the API, and retries them until a verdict or a deadline.
 
-A verdict is only what the API itself said: an answer of the contract's shape, or problem details
-with a code of ours. A 403, 404 or 502 of something in between, an HTML page, a redirect or silence
-is transient, and is tried again.
+A verdict is a response of the API itself: of the contract's shape, or problem details with a code
+of ours. A 403, 404 or 502 of a proxy, an HTML page, a redirect or a timeout is transient, and the
+call is retried.
 """
 
 import logging
@@ -39,20 +39,20 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
 
 _CONNECT_TIMEOUT: Final = 5.0  #: seconds
-_ANSWER_TIMEOUT: Final = 15.0  #: between two pieces of an answer
-_HELD_ANSWER_MARGIN: Final = (
-    5.0  #: for an answer that was held, after its time; a third of a lease is left
-)
-_WHOLE_ANSWER_TIMEOUT: Final = 30.0  #: seconds for all of them, however slowly they drip
-#: Seconds for which a connection waits for its next call; less than servers and proxies allow.
+_ANSWER_TIMEOUT: Final = 15.0  #: seconds between two reads of a response
+#: Seconds that a held response may come after its time; a third of a lease is still left then.
+_HELD_ANSWER_MARGIN: Final = 5.0
+_WHOLE_ANSWER_TIMEOUT: Final = 30.0  #: seconds for a whole body, however slowly it arrives
+#: Seconds for which an idle connection is kept; less than servers and proxies allow.
 _KEEP_ALIVE_TIMEOUT: Final = 4.0
 _MIN_RETRY_INTERVAL: Final = 0.2
 _MAX_RETRY_INTERVAL: Final = 5.0
-#: An API that has not yet fetched a rotated key says `invalid-token` for up to half a minute.
+#: Seconds for which `invalid-token` is retried: an API that has not yet fetched a rotated key says
+#: so for up to half a minute.
 KEY_ROTATION_TIMEOUT: Final = 45.0
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024  #: bytes; the largest is a claim with its spec
 
-#: What ends the run for good.
+#: Codes that end the run for good.
 _LOST_CODES: Final = frozenset(
     {
         Code.MISSING_TOKEN, Code.SUPERSEDED_TOKEN, Code.INSUFFICIENT_SCOPE, Code.WRONG_TOKEN_KIND,
@@ -61,16 +61,16 @@ _LOST_CODES: Final = frozenset(
     }
 )  # fmt: skip
 
-#: What a repetition can cure.
+#: Codes that a retry can cure.
 _TRANSIENT_CODES: Final = frozenset({Code.TOO_SLOW, Code.TOO_MANY, Code.INTERNAL, Code.UNAVAILABLE})
 
 
 class InvalidToken(LeaseLost):
-    """The API does not take the token; perhaps only until it has the issuer's new keys."""
+    """The API refuses the token, perhaps only until it has fetched the issuer's new keys."""
 
 
 class SendFrom(RunError):
-    """The API wants the log from byte `end` on (412, 416)."""
+    """The API has the log up to byte `end`, and wants the rest (412, 416)."""
 
     def __init__(self, end: int) -> None:
         self.end = end
@@ -86,7 +86,7 @@ class LogIsFull(RunError):
 
 
 class TransientError(RunError):
-    """No verdict. `retry_after` in seconds, where the answer named it."""
+    """A call got no verdict. `retry_after` is in seconds, 0 where the response named none."""
 
     def __init__(self, detail: str, retry_after: float = 0.0) -> None:
         self.retry_after = retry_after
@@ -94,7 +94,7 @@ class TransientError(RunError):
 
 
 class _Credentials(httpx.Auth):
-    """The token on each request, with a new proof where it is bound to a key."""
+    """`_Credentials` puts the token on each request, and a new proof where a key binds it."""
 
     def __init__(self, token: str, key: dpop.ProofKey | None) -> None:
         self._token = token
@@ -112,16 +112,16 @@ class _Credentials(httpx.Auth):
 
 
 def connections(api_url: str) -> httpx.Client:
-    """Connections of a process to the API, for all of its builds and threads.
+    """Make a process' connection pool to the API, for all of its builds and threads.
 
-    They are kept for the next build: making a TLS context costs more than a short build. Not to be
-    made before a fork. They carry no cookies from one build to the next.
+    The pool outlives a build: making a TLS context costs more than a short build. Call this after
+    the fork, never before. No cookies are kept, so none pass from one build to the next.
     """
-    nobody = DefaultCookiePolicy(allowed_domains=[])
+    no_cookies = DefaultCookiePolicy(allowed_domains=[])
     return httpx.Client(
         base_url=api_url.rstrip("/"),
         headers={"Accept-Encoding": "identity"},
-        cookies=CookieJar(nobody),
+        cookies=CookieJar(no_cookies),
         timeout=httpx.Timeout(_ANSWER_TIMEOUT, connect=_CONNECT_TIMEOUT),
         verify=context_for(api_url),
         limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE_TIMEOUT),
@@ -130,10 +130,10 @@ def connections(api_url: str) -> httpx.Client:
 
 
 class RunApi:
-    """One build's calls; may be used from several threads.
+    """`RunApi` makes the calls of one build; safe to use from several threads.
 
     Every call raises `LeaseLost` when the API says that the build is not this worker's any more.
-    A token that the API does not take is transient for the first `key_rotation_timeout` seconds.
+    A refused token counts as transient for the first `key_rotation_timeout` seconds.
     """
 
     def __init__(
@@ -145,22 +145,25 @@ class RunApi:
         proof_key: dpop.ProofKey | None = None,
         key_rotation_timeout: float = KEY_ROTATION_TIMEOUT,
     ) -> None:
-        """`http` are the process' `connections`. With `proof_key` the token is one that is bound to
-        it (RFC 9449)."""
+        """Call through `http`, the process' `connections`; `proof_key` binds `token` (RFC 9449)."""
         self._build_id = build_id
         self._lease: dict[str, str] = {}
         self._key_rotation_timeout = key_rotation_timeout
-        self._distrusted_since: float | None = None
+        self._token_refused_since: float | None = None
         self._stopped = threading.Event()
         self._http = http
         self._credentials = _Credentials(token, proof_key)
 
     def close(self) -> None:
-        """Repeat no call any more."""
+        """End all retries: a call without a verdict raises `ReportImpossible` at once."""
         self._stopped.set()
 
     def claim(self, request: ClaimRequest, *, deadline: float) -> Claim:
-        """Claim the build, until `deadline` (monotonic). Later calls carry its lease."""
+        """Claim the build; later calls carry its lease.
+
+        Retries until `deadline` (seconds, monotonic), then raises `ReportImpossible`. With the
+        same nonce, the claim may be repeated.
+        """
         claim = self._until(
             deadline,
             "POST",
@@ -172,23 +175,23 @@ class RunApi:
         return claim
 
     def renew(self, wait: int = 0) -> tuple[Directive, int]:
-        """A heartbeat, once; the API may hold it for `wait` seconds, until it has an order.
+        """Send one heartbeat, which the API may hold for `wait` seconds, until it has an order.
 
-        Returns what it said, and for how many seconds it would have waited. Raises
-        `TransientError`.
+        Returns the directive, and the seconds for which the API was ready to hold the call, 0 when
+        it was not (RFC 7240). Raises `TransientError`.
         """
-        directive, headers = self._answered(
+        directive, headers = self._call(
             "POST",
             paths.HEARTBEAT,
             Directive,
             headers={prefer.PREFER: prefer.format_wait(wait)} if wait else {},
-            patience=wait + _HELD_ANSWER_MARGIN if wait else _ANSWER_TIMEOUT,
+            read_timeout=wait + _HELD_ANSWER_MARGIN if wait else _ANSWER_TIMEOUT,
             traced=False,
         )
         return directive, prefer.parse_wait(headers.get(prefer.PREFERENCE_APPLIED, ""))
 
-    def tell(self, progress: Progress) -> Directive:
-        """The steps so far, once. Raises `TransientError`."""
+    def send_progress(self, progress: Progress) -> Directive:
+        """Send the steps so far, once. Raises `TransientError`."""
         return self._once(
             "PUT",
             paths.BUILD,
@@ -198,7 +201,10 @@ class RunApi:
         )
 
     def append_log(self, offset: int, data: bytes) -> Appended:
-        """Send log bytes, once. Raises `SendFrom`, `LogIsFull`, `TransientError`."""
+        """Send `data` as the log's bytes from `offset` on, once.
+
+        Raises `SendFrom`, `LogIsFull`, `TransientError`.
+        """
         return self._once(
             "PATCH",
             paths.LOG,
@@ -212,7 +218,10 @@ class RunApi:
         )
 
     def hand_back(self, *, deadline: float) -> None:
-        """Give the build to another worker, until `deadline`."""
+        """Give the build up, for another worker to start.
+
+        Retries until `deadline` (monotonic), then raises `ReportImpossible`.
+        """
         self._until(
             deadline,
             "PUT",
@@ -222,8 +231,11 @@ class RunApi:
         )
 
     def report(self, result: Result, *, deadline: float) -> None:
-        """Report the end, until `deadline`. Raises `SendFrom` when the log is not all there, and
-        `LogIsFull` when there is no room for the rest of it."""
+        """Report the build's end; safe to repeat with the same result.
+
+        Retries until `deadline` (monotonic), then raises `ReportImpossible`. Raises `SendFrom` when
+        the API lacks a part of the log, and `LogIsFull` when it has no room for the rest.
+        """
         self._until(
             deadline, "PUT", paths.BUILD, Directive, content=result.model_dump_json().encode()
         )
@@ -231,7 +243,7 @@ class RunApi:
     def _until(
         self, deadline: float, method: str, path: str, model: type[M], *, content: bytes
     ) -> M:
-        """Repeat a call until there is a verdict. Raises `ReportImpossible` at the deadline."""
+        """Retry a call, with backoff, until a verdict. Raises `ReportImpossible` at `deadline`."""
         pause = _MIN_RETRY_INTERVAL
         while True:
             try:
@@ -256,13 +268,14 @@ class RunApi:
         headers: dict[str, str] | None = None,
         traced: bool = True,
     ) -> M:
-        """Once. Without `traced`, the API makes no span of it: there are too many such calls."""
-        said, _ = self._answered(
-            method, path, model, content=content, headers=headers, traced=traced
-        )
-        return said
+        """Make a call without a retry. Raises `TransientError` when it has no verdict.
 
-    def _answered(
+        Without `traced`, the API records no span: there are too many such calls.
+        """
+        result, _ = self._call(method, path, model, content=content, headers=headers, traced=traced)
+        return result
+
+    def _call(
         self,
         method: str,
         path: str,
@@ -270,10 +283,13 @@ class RunApi:
         *,
         content: bytes = b"",
         headers: dict[str, str] | None = None,
-        patience: float = _ANSWER_TIMEOUT,
+        read_timeout: float = _ANSWER_TIMEOUT,
         traced: bool,
     ) -> tuple[M, httpx.Headers]:
-        """The same with the answer's headers; it is waited for `patience` seconds at a time."""
+        """Do as `_once` does, and return the response's headers, too.
+
+        `read_timeout` is in seconds, between two reads.
+        """
         try:
             with self._http.stream(
                 method,
@@ -286,32 +302,32 @@ class RunApi:
                     **(headers or {}),
                 },
                 auth=self._credentials,
-                timeout=httpx.Timeout(patience, connect=_CONNECT_TIMEOUT),
+                timeout=httpx.Timeout(read_timeout, connect=_CONNECT_TIMEOUT),
             ) as answer:
                 body = _read(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransientError(f"{method} {path}: {type(error).__name__}") from None
         try:
-            said = verdict(answer, body, model)
+            result = verdict(answer, body, model)
         except InvalidToken as error:
-            raise self._borne_with(error) from None
+            raise self._transient_while_keys_rotate(error) from None
         except (SendFrom, LogIsFull):
-            self._distrusted_since = None
+            self._token_refused_since = None
             raise
-        self._distrusted_since = None
-        return said, answer.headers
+        self._token_refused_since = None
+        return result, answer.headers
 
-    def _borne_with(self, error: InvalidToken) -> TransientError:
-        """The same as transient, as long as keys may be changing. Raises `error` after that."""
+    def _transient_while_keys_rotate(self, error: InvalidToken) -> TransientError:
+        """Return `error` as transient within `key_rotation_timeout`. Raises `error` after it."""
         now = time.monotonic()
-        self._distrusted_since = self._distrusted_since or now
-        if now - self._distrusted_since > self._key_rotation_timeout:
+        self._token_refused_since = self._token_refused_since or now
+        if now - self._token_refused_since > self._key_rotation_timeout:
             raise error
         return TransientError(str(error))
 
 
 def _read(answer: httpx.Response) -> bytes:
-    """The body. Raises `TransientError` when it is larger or slower than any answer of ours."""
+    """Read the body. Raises `TransientError` when it is larger or slower than any of the API's."""
     end = time.monotonic() + _WHOLE_ANSWER_TIMEOUT
     body = b""
     for piece in answer.iter_bytes():
@@ -322,7 +338,11 @@ def _read(answer: httpx.Response) -> bytes:
 
 
 def verdict(answer: httpx.Response, body: bytes, model: type[M]) -> M:
-    """What an answer says. Raises `LeaseLost`, `SendFrom`, `LogIsFull`, or `TransientError`."""
+    """Return the `model` in a response, if the API itself made it.
+
+    Raises `LeaseLost`, `SendFrom` or `LogIsFull` for a problem with a code of ours, and
+    `TransientError` for all else.
+    """
     transient = TransientError(f"status {answer.status_code}", _retry_after(answer))
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
@@ -344,11 +364,14 @@ def verdict(answer: httpx.Response, body: bytes, model: type[M]) -> M:
         raise SendFrom(problem.end)
     if code is Code.LOG_FULL and problem.end is not None:
         raise LogIsFull(problem.end)
-    # The API understood this call and will refuse it each time: nothing that waiting cures.
+    # The API understood this call and will refuse it each time: a retry cures nothing.
     raise LeaseLost(f"{code}: {problem.detail}")
 
 
 def _retry_after(answer: httpx.Response) -> float:
-    """Seconds (RFC 9110 §10.2.3), bounded; dates are rare and not worth a clock's error."""
+    """Return `Retry-After` in seconds (RFC 9110 §10.2.3), 60 at most.
+
+    A date counts as 0: it is rare, and would bring the error of a clock.
+    """
     value = answer.headers.get("retry-after", "")
     return min(60.0, float(value)) if re.fullmatch(r"\d{1,6}", value) else 0.0

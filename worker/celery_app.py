@@ -1,8 +1,8 @@
-"""Celery, set up for builds that take hours.
+"""`create_celery` sets Celery up for builds that take hours.
 
 The store is the truth and a message only a hint: messages are acknowledged early, so that none is
-ever redelivered while its build runs, and none is held back by a worker that is busy. What a dead
-worker takes with it is found by the API's reaper.
+redelivered while its build runs, and a worker that is busy prefetches none. The API's reaper finds
+the builds of a worker that died.
 """
 
 import logging
@@ -20,14 +20,15 @@ from worker.settings import WorkerSettings
 
 _SOCKET_TIMEOUT: Final = 10  #: seconds
 
-#: Seconds between RabbitMQ's heartbeats; two that are missed are a lost connection.
+#: Seconds between heartbeats to RabbitMQ; two missed ones are a lost connection.
 _HEARTBEAT_INTERVAL: Final = 30
 
-#: Their DEBUG lines hold whole messages, the token included.
+#: Loggers whose DEBUG lines hold whole messages, the token included.
 _VERBOSE_LOGGERS: Final = ("celery", "kombu", "amqp")
 
 
 def create_celery(settings: WorkerSettings) -> Celery:
+    """Return a Celery application for these settings, without tasks (`worker.tasks.register`)."""
     app = Celery("baton", broker=settings.broker, set_as_current=False)
     rabbitmq = wire.is_amqp(settings.broker)
     app.conf.update(
@@ -39,9 +40,9 @@ def create_celery(settings: WorkerSettings) -> Celery:
         task_ignore_result=True,
         task_send_sent_event=False,
         worker_send_task_events=False,
-        worker_disable_prefetch=not rabbitmq,  # there, the consumer sees to it
+        worker_disable_prefetch=not rabbitmq,  # on RabbitMQ, `SlotConsumer` sees to it
         worker_prefetch_multiplier=1,
-        # A build goes on when the broker is away; the API hears of it, not Celery.
+        # A build goes on while the broker is away: its calls go to the API.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # `inspect` and `control` would let whoever writes to the broker command the worker.
         worker_enable_remote_control=False,
@@ -65,7 +66,7 @@ def quieten() -> None:
 
 
 def _begin_pool_process(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
-    """A pool process must not outlive the worker, nor be looked into by builds."""
+    """Have a pool process die with the worker, and hide its memory from builds of the same user."""
     die_with_parent()
     hide_this_process()
 

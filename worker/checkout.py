@@ -1,4 +1,4 @@
-"""The checkout: git, in the sandbox, with nothing of the host's configuration."""
+"""`Checkout` runs git in the sandbox, without the host's configuration."""
 
 import re
 import shlex
@@ -13,12 +13,12 @@ from worker.egress_proxy import AddressPolicy, EgressProxy
 from worker.errors import CheckoutFailed
 from worker.sandbox import Command, Workspace
 
-#: Runs a command to its end and returns its exit status and what it printed last.
+#: Runs a command to its end; returns its exit status and the end of its output.
 Execute = Callable[[Command], tuple[int, bytes]]
 
-#: No hooks, no helpers, no prompts; the URL and the names come from the environment, as data.
-#: A submodule's URL is the repository's word, not the user's: files of this host are opened at the
-#: word of the user alone, whatever the sandbox would let through (git's own rule, which
+#: The script runs without hooks, helpers and prompts; the URL and the names come from the
+#: environment, as data. A submodule's URL is chosen by the repository, not by the user: only the
+#: user may name files of this host, whatever the sandbox would let through (git's own rule, which
 #: GIT_ALLOW_PROTOCOL overrides, is the same since CVE-2022-39253).
 _SCRIPT: Final = r"""
 export GIT_CONFIG_GLOBAL="$HOME/.baton-gitconfig"
@@ -66,13 +66,13 @@ git rev-parse --verify HEAD
 
 _SHA256: Final = 64  #: hex digits
 _HOST: Final = re.compile(r"[\w.:-]+")  #: without what means something in ssh's configuration
-_SSH: Final = 22  #: its port
+_SSH_PORT: Final = 22
 _COMMIT: Final = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\n\Z")
-_TELLING: Final = re.compile(
+_ERROR_LINE: Final = re.compile(
     r"^(?:fatal|error|ssh|remote|Host key|Permission denied)\b.*", re.MULTILINE
 )
 
-#: The cause where it is on an earlier line than git's last word; for whoever runs the worker.
+#: A full disk, which git names on an earlier line than its last error; the operator needs it.
 _NO_SPACE: Final = re.compile(
     r"^.*\b(?:No space left on device|Disk quota exceeded|Out of diskspace)\b.*", re.MULTILINE
 )
@@ -81,6 +81,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Checkout:
+    """`Checkout` fetches a build's source into its workspace, through an `EgressProxy`."""
+
     def __init__(
         self,
         *,
@@ -97,10 +99,10 @@ class Checkout:
     def run(
         self, source: Source, workspace: Workspace, path: str, execute: Execute, *, isolates: bool
     ) -> str:
-        """Check `source` out into the workspace; returns the commit's id.
+        """Check `source` out into the workspace; return the commit's id in hex.
 
-        `path` is the `PATH` that git runs with; `isolates` is whether it runs in a network of its
-        own. Raises `CheckoutFailed`.
+        `path` is the `PATH` that git runs with; `isolates` says whether the sandbox gives the
+        command a network of its own. Raises `CheckoutFailed`, and whatever `execute` raises.
         """
         self._check_protocol(source)
         proxy = EgressProxy(self._policy, ssh=_ssh_server(source))
@@ -110,7 +112,7 @@ class Checkout:
             command = Command(
                 argv=("/bin/sh", "-e"),
                 script=_SCRIPT,
-                env=env | self._way(source, workspace, ports),
+                env=env | self._proxy_environment(source, workspace, ports),
                 cwd=workspace.source,
                 network=not isolates,
                 proxy=proxy if isolates else None,
@@ -132,7 +134,10 @@ class Checkout:
             )
 
     def _readable(self, source: Source) -> list[Path]:
-        """What git reads on this host: a key of ours, or a repository where that is allowed."""
+        """List what git may read on this host: the worker's ssh files, a local repository.
+
+        Raises `CheckoutFailed` when that repository does not exist.
+        """
         paths = [path for path in (self._ssh_key, self._ssh_known_hosts) if path]
         if source.protocol == "file":
             repository = Path(unquote(urlsplit(source.git).path))
@@ -141,8 +146,10 @@ class Checkout:
             paths.append(repository)
         return paths
 
-    def _way(self, source: Source, workspace: Workspace, ports: Sequence[int]) -> dict[str, str]:
-        """What leads git and ssh through the proxy."""
+    def _proxy_environment(
+        self, source: Source, workspace: Workspace, ports: Sequence[int]
+    ) -> dict[str, str]:
+        """Return the variables that send git and ssh through the proxy."""
         ssh = ["ssh", "-F", str(workspace.home / ".baton-ssh"), "-o", "BatchMode=yes"]
         ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "CheckHostIP=no"]
         if self._ssh_key:
@@ -154,8 +161,8 @@ class Checkout:
             host, port = server
             if not _HOST.fullmatch(host):
                 raise CheckoutFailed(f"{host!r} is not the name of a host")
-            alias = host if port == _SSH else f"[{host}]:{port}"
-            # For this host alone. ssh takes the first value that it hears: git's `-p` comes late.
+            alias = host if port == _SSH_PORT else f"[{host}]:{port}"
+            # For this host alone. ssh takes the first value of an option: git's `-p` comes later.
             config = f'Host "{host}"\nHostName 127.0.0.1\nHostKeyAlias "{alias}"\n'
             ssh += ["-o", f"Port={ports[1]}"]
         return {
@@ -182,23 +189,26 @@ class Checkout:
             "SOURCE_URL": source.git if base == login else without_credentials(source.git),
             "SOURCE_REF": source.ref or "",
             "SOURCE_SHA": source.sha or "",
-            # git's own default for all others, so that a git without SHA-256 serves them.
+            # Empty is git's own default, so that a git without SHA-256 serves all other sources.
             "OBJECT_FORMAT": "sha256" if source.sha and len(source.sha) == _SHA256 else "",
         }
 
 
 def _ssh_server(source: Source) -> tuple[str, int] | None:
-    """Host and port of an `ssh` source."""
+    """Return host and port of an `ssh` source, None for other protocols."""
     if source.protocol != "ssh":
         return None
     if "://" not in source.git:  # git@host:path
-        return source.git.partition(":")[0].rpartition("@")[2], _SSH
+        return source.git.partition(":")[0].rpartition("@")[2], _SSH_PORT
     parts = urlsplit(source.git)
-    return parts.hostname or "", parts.port or _SSH
+    return parts.hostname or "", parts.port or _SSH_PORT
 
 
 def _base(url: str) -> str:
-    """What all URLs on the same server begin with, where a URL may hold a password."""
+    """Return what all http(s) URLs on the same server begin with, user and password included.
+
+    Empty for the other protocols.
+    """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"}:
         return ""
@@ -206,7 +216,7 @@ def _base(url: str) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """A URL as it may be shown: the part before `@` may be a secret."""
+    """Return `url` without the part before `@`, which may be a secret, so that it may be shown."""
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url
@@ -214,7 +224,10 @@ def without_credentials(url: str) -> str:
 
 
 def _reason(tail: bytes, status: int) -> str:
-    """The full disk, or git's own last word, where it has one; nothing that steers a terminal."""
-    said = tail.decode(errors="replace")
-    lines = _NO_SPACE.findall(said) or _TELLING.findall(said)
+    """Pick the line that says why git failed: a full disk first, else git's last error.
+
+    At most 500 characters, without control characters, which a terminal would obey.
+    """
+    output = tail.decode(errors="replace")
+    lines = _NO_SPACE.findall(output) or _ERROR_LINE.findall(output)
     return _CONTROL.sub("", lines[-1])[:500] if lines else f"git ended with {status}"

@@ -1,9 +1,9 @@
-"""Taking messages off the queue, so that none of them can stop the worker.
+"""`BuildConsumer` takes messages off the queue, so that no message can stop the worker.
 
 Celery gives a message back to the queue when reading it raises what a lost connection may raise,
-KeyError included, and takes it again at once: a single misshapen message would keep every worker
-busy for ever. Over an entry of the queue that is no message at all, it ends, and its builds with
-it. Whoever can write to the broker could do either, by mistake or not.
+KeyError included, and takes it again at once: a single malformed message would keep every worker
+busy for ever. An entry of the queue that is no message at all ends Celery, and the builds with it.
+Every client that may write to the broker could cause either, by mistake or not.
 """
 
 import logging
@@ -18,12 +18,12 @@ from worker.request import named
 
 log = logging.getLogger(__name__)
 
-#: What Celery and kombu raise over a message that is not what they expect.
-_MISSHAPEN: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+#: What Celery and kombu raise for a malformed message.
+_MALFORMED: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
 class BuildConsumer(Consumer):
-    """Drops what is no message for a build, and goes on."""
+    """A `BuildConsumer` rejects messages that are no build's, and goes on."""
 
     loop: Callable[..., None]
 
@@ -33,10 +33,11 @@ class BuildConsumer(Consumer):
         self.loop = self._loop
 
     def _loop(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Receive messages. What broke it is off the queue; a new connection is a new start."""
+        """Receive messages; turn a malformed entry into a lost connection, after which Celery
+        reconnects. The entry is off the queue by then."""
         try:
             self._celery_loop(*args, **kwargs)
-        except _MISSHAPEN as error:
+        except _MALFORMED as error:
             raise ConnectionError(f"something else in the queue: {type(error).__name__}") from None
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:  # noqa: ANN401
@@ -48,7 +49,7 @@ class BuildConsumer(Consumer):
                 try:
                     with named(message):
                         handle(message)
-                except _MISSHAPEN as error:
+                except _MALFORMED as error:
                     why = type(error).__name__
             if why is not None:
                 log.error("a message that is no build's (%s); dropped", why)
@@ -59,10 +60,10 @@ class BuildConsumer(Consumer):
 
 
 def refusal(headers: object, content_type: object) -> str | None:
-    """What is wrong with a message, in words that hold nothing of it; None when it can be run.
+    """Say why a message cannot be run, quoting nothing of it; None when it can.
 
-    `eta` and `timelimit` are checked here because Celery has given the message one of the worker's
-    slots by the time when it looks at them.
+    `eta` and `timelimit` are checked here because Celery reads them only after it has given the
+    message one of the worker's slots.
     """
     if not isinstance(headers, dict) or headers.get("task") != wire.RUN_BUILD:
         return "it names another task"

@@ -1,4 +1,7 @@
-"""What runs builds in a process; made once, in `worker.__main__`."""
+"""`Dependencies` holds the parts with which a pool process runs builds.
+
+`worker.__main__` makes them once, before the pool forks.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from worker.shutdown import Shutdown
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dependencies:
-    connect: Callable[[str, str], RunApi]  #: to the API, for a build's id, with its token
+    connect: Callable[[str, str], RunApi]  #: takes a build's id and token; called after the fork
     sandbox: Sandbox
     checkout: Checkout
     worker_name: str

@@ -1,4 +1,4 @@
-"""How much a build has put on the worker's disk, and when that is too much."""
+"""`DiskQuota` measures what a build has on the worker's disk, and ends it above a limit."""
 
 import os
 import stat
@@ -9,21 +9,22 @@ from typing import Final
 
 from worker.errors import QuotaExceeded
 
-#: Seconds between two looks at least; and looking takes a tenth of the time at most.
-_MIN_SCAN_INTERVAL: Final = 1.0
-_SCAN_TIME_DIVISOR: Final = 10
+_MIN_SCAN_INTERVAL: Final = 1.0  #: seconds from the start of a scan to the start of the next
+_SCAN_TIME_DIVISOR: Final = 10  #: scans take this fraction of the time at most
 
 _BLOCK_BYTES: Final = 512  #: bytes, of `st_blocks` (stat(2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiskLimits:
+    """What a build may have in its workspace at once."""
+
     disk_bytes: int
-    files: int
+    files: int  #: directories included
 
 
 class DiskQuota:
-    """Looks at one workspace as often as it may, when asked."""
+    """A `DiskQuota` scans one workspace, at most as often as `_MIN_SCAN_INTERVAL` allows."""
 
     def __init__(self, root: Path, limits: DiskLimits) -> None:
         self._root = root
@@ -31,7 +32,7 @@ class DiskQuota:
         self._next = 0.0
 
     def check(self) -> None:
-        """Raises `QuotaExceeded` when the workspace was found to be over a limit."""
+        """Scan the workspace, unless it is too early to. Raises `QuotaExceeded` over a limit."""
         begun = time.monotonic()
         if begun < self._next:
             return
@@ -46,11 +47,11 @@ class DiskQuota:
 
 
 def measure(root: Path, limits: DiskLimits) -> tuple[int, int]:
-    """Bytes on disk and entries below `root`, counted until one is over its limit.
+    """Count the bytes on disk and the entries below `root`; stop when one is over its limit.
 
-    Links are not followed, and a file with several names counts once. What changes or cannot be
-    entered meanwhile is left out: what a worker who is not root may not read, nor may its builds,
-    who are the same user.
+    Links are not followed, and a file with several names counts once. What vanishes meanwhile or
+    cannot be entered is left out: where the worker is not root, its builds are the same user, and
+    cannot enter it either.
     """
     used = files = 0
     known: set[int] = set()

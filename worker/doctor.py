@@ -1,6 +1,7 @@
-"""`python -m worker --check`: whether a worker could work here, as JSON for `baton doctor`.
+"""`python -m worker --check` checks whether a worker could work here, for `baton doctor`.
 
-One `Finding` a line on stdout. Nothing is taken from the queue, and no build is asked for.
+It writes one `Finding` a line to stdout, as JSON. It takes nothing from the queue and claims no
+build.
 """
 
 import logging
@@ -25,27 +26,30 @@ from worker.settings import WorkerSettings
 #: Seconds for the broker and the API each.
 _CONNECT_TIMEOUT: Final = 5
 
-#: Clocks that disagree by more get DPoP proofs refused; a worker has no setting for it.
+#: Seconds by which clocks may differ before DPoP proofs are refused; a worker cannot set it.
 _LEEWAY: Final = 30.0
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Returns the exit code: 2 for settings that are wrong, and then nothing else is looked at."""
+    """Run all checks; return the exit code, 2 for wrong settings, which end it before any check."""
     logging.disable(logging.CRITICAL)  # what matters is among the findings
     try:
         settings = WorkerSettings.from_env(environ)
     except SettingsError as error:
         for sentence in error.sentences:
-            _tell(Finding.wrong("worker settings", sentence, "docs/settings.md has all of them"))
+            _write(Finding.wrong("worker settings", sentence, "docs/settings.md has all of them"))
         return 2
     for check in (_sandbox, _message_keys, _broker, _api):
         for finding in _guarded(check, settings):
-            _tell(finding)
+            _write(finding)
     return 0
 
 
 def sandbox_of(settings: WorkerSettings) -> Sandbox:
-    """The sandbox of these settings, after it has run a command. Raises `SandboxFailed`."""
+    """Return the sandbox of these settings, which has just run a command.
+
+    Raises `SandboxFailed`.
+    """
     return choose(
         settings.sandbox,
         development=settings.development,
@@ -60,7 +64,7 @@ def sandbox_of(settings: WorkerSettings) -> Sandbox:
     )
 
 
-def _tell(finding: Finding) -> None:
+def _write(finding: Finding) -> None:
     sys.stdout.write(finding.model_dump_json() + "\n")
     sys.stdout.flush()
 
@@ -68,7 +72,7 @@ def _tell(finding: Finding) -> None:
 def _guarded(
     check: Callable[[WorkerSettings], Iterator[Finding]], settings: WorkerSettings
 ) -> Iterator[Finding]:
-    """One check that fails unforeseen does not stop the others."""
+    """Run one check; turn an error of its own into a finding, so that the others still run."""
     try:
         yield from check(settings)
     except Exception as error:  # noqa: BLE001  error boundary

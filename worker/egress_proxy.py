@@ -1,11 +1,11 @@
-"""The one way out of a checkout: to addresses that sources may be at, and no others.
+"""`EgressProxy` connects a checkout to the addresses that sources may be at, and to no others.
 
-Git is told to use a SOCKS5 proxy (RFC 1928), which is this. It looks names up itself and connects
-to the very address that it looked at, so that neither a redirect, nor a submodule, nor a name that
-changes its mind (DNS rebinding) leads to this machine, to its neighbours, or to a cloud's metadata.
-ssh, which speaks no SOCKS, is led to its one host by a second port.
+Git uses it as its SOCKS5 proxy (RFC 1928). The proxy resolves names itself and connects to the very
+address that it has checked, so that neither a redirect, nor a submodule, nor a name whose address
+changes (DNS rebinding) leads to this machine, to its neighbours, or to a cloud's metadata. ssh,
+which speaks no SOCKS, reaches its one host through a second port.
 
-In the `bubblewrap` sandbox the proxy's ports stand in the checkout's own, otherwise empty network.
+In the `bubblewrap` sandbox, the proxy listens in the checkout's own, otherwise empty network.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: Where the proxy's ports are in a network that has nothing else.
+#: The ports that the proxy listens on in a network of its own.
 SOCKS_PORT: Final = 1080
 SSH_PORT: Final = 1022
 
@@ -39,26 +39,29 @@ _GRANTED, _REFUSED, _UNREACHABLE, _NO_SUCH_COMMAND = b"\x00", b"\x02", b"\x04", 
 
 
 class NotAllowed(Exception):
-    """A source is where sources may not be."""
+    """A source has an address that the `AddressPolicy` forbids."""
 
 
 class AddressPolicy:
-    """Where sources may be: on the public Internet, and in the networks named."""
+    """An `AddressPolicy` allows sources on the public Internet, and in the networks named."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
-        """`networks` like `10.1.0.0/16`. Raises `ValueError`."""
+        """Parse `networks` like `10.1.0.0/16`. Raises `ValueError`."""
         self._networks: list[Network] = [ipaddress.ip_network(each) for each in networks]
 
     def permit(self, address: Address) -> bool:
-        """An address that stands for another one is as good as that."""
-        meant = _meant(address)
-        if any(meant in network for network in self._networks):
+        """Whether a source may be at `address`; an IPv6 address that wraps an IPv4 one counts as
+        that."""
+        inner = _unwrapped(address)
+        if any(inner in network for network in self._networks):
             return True
-        return meant.is_global and not meant.is_multicast and not meant.is_reserved
+        return inner.is_global and not inner.is_multicast and not inner.is_reserved
 
     def addresses(self, host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-        """Where `host` is. Raises `OSError`, and `NotAllowed` when it is in a forbidden place, even
-        if only with one of its addresses."""
+        """Resolve `host` to its addresses.
+
+        Raises `OSError`, and `NotAllowed` when even one of the addresses is forbidden.
+        """
         found: list[tuple[socket.AddressFamily, str]] = []
         for family, _, _, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             text = str(where[0]).partition("%")[0]
@@ -72,8 +75,11 @@ class AddressPolicy:
         return found
 
 
-def _meant(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address only wraps, if it does."""
+def _unwrapped(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address wraps, else `address` itself.
+
+    Mapped, 6to4, Teredo and NAT64 addresses wrap one.
+    """
     if isinstance(address, ipaddress.IPv4Address):
         return address
     wrapped = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
@@ -83,10 +89,13 @@ def _meant(address: Address) -> Address:
 
 
 class EgressProxy:
-    """Stands while a checkout runs; `close` ends whatever goes through it."""
+    """An `EgressProxy` serves one checkout, from threads of its own, until `close`.
+
+    Call `listen_here` or `adopt` once. At most 32 connections go through it at a time.
+    """
 
     def __init__(self, policy: AddressPolicy, *, ssh: tuple[str, int] | None) -> None:
-        """`ssh` is the host and port that the second port leads to."""
+        """Lead the second port to the host and port of `ssh`; None: there is no second port."""
         self._policy = policy
         self._ssh = ssh
         self._lock = threading.Lock()
@@ -96,37 +105,39 @@ class EgressProxy:
 
     @property
     def refused(self) -> str | None:
-        """Why somebody was not let through, the last time that it happened."""
+        """Why the policy refused a connection, the last time that it did."""
         return self._refused
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """Where it wants to stand in a network of its own."""
+        """The ports to listen on in a network of the checkout's own."""
         return (SOCKS_PORT, SSH_PORT) if self._ssh else (SOCKS_PORT,)
 
     def listen_here(self) -> tuple[int, ...]:
-        """Stand on this machine's loopback, for a checkout that shares it; returns the ports."""
+        """Listen on this machine's loopback, for a checkout that shares it; return the ports."""
         listeners = [socket.create_server(("127.0.0.1", 0)) for _ in self.ports]
         self.adopt(listeners)
         return tuple(each.getsockname()[1] for each in listeners)
 
     def adopt(self, listeners: Sequence[socket.socket]) -> None:
-        """Take sockets that listen, one for each of `ports`; they are the proxy's from now on."""
+        """Serve on sockets that listen, one for each of `ports`; the proxy closes them."""
         for listener, serve in zip(listeners, (self._socks, self._direct), strict=False):
-            self._keep(listener)
+            self._register(listener)
             threading.Thread(
                 target=with_context(self._accept), args=(listener, serve), daemon=True
             ).start()
 
     def close(self) -> None:
+        """Stop listening and end every connection; safe to call twice, from any thread."""
         with self._lock:
             self._closed = True
             for each in self._open:
-                _hang_up(each)
+                _shut_down(each)
             self._open.clear()
 
-    def _keep(self, one: socket.socket) -> bool:
-        """Whether there is room for another socket; one that has none is closed."""
+    def _register(self, one: socket.socket) -> bool:
+        """Register a socket for `close`; close it at once, and return False, when there are too
+        many or the proxy is closed."""
         with self._lock:
             if not self._closed and len(self._open) < 2 * _MAX_CONNECTIONS:
                 self._open.add(one)
@@ -147,7 +158,7 @@ class EgressProxy:
                 client, _ = listener.accept()
             except OSError:  # closed
                 return
-            if self._keep(client):
+            if self._register(client):
                 threading.Thread(
                     target=with_context(self._serve), args=(client, serve), daemon=True
                 ).start()
@@ -161,7 +172,7 @@ class EgressProxy:
             if server is None:
                 return
             try:
-                if self._keep(server):
+                if self._register(server):
                     _relay(client, server)
             finally:
                 self._drop(server)
@@ -179,36 +190,36 @@ class EgressProxy:
             return None
 
     def _socks(self, client: socket.socket) -> socket.socket | None:
-        """The server that a client asks for, connected; None when it was told no."""
-        version, count = _exactly(client, 2)
-        methods = _exactly(client, count)
+        """Do the SOCKS5 handshake; return the connected server, None for a refused request."""
+        version, count = _read_exactly(client, 2)
+        methods = _read_exactly(client, count)
         if version != 5 or 0 not in methods:  # noqa: PLR2004  RFC 1928 §3: no authentication
             client.sendall(b"\x05\xff")
             return None
         client.sendall(b"\x05\x00")
-        _, command, _, kind = _exactly(client, 4)
+        _, command, _, kind = _read_exactly(client, 4)
         host = _host(client, kind)
-        port = int.from_bytes(_exactly(client, 2), "big")
+        port = int.from_bytes(_read_exactly(client, 2), "big")
         if command != 1 or host is None:
-            _answer(client, _NO_SUCH_COMMAND)
+            _reply(client, _NO_SUCH_COMMAND)
             return None
         try:
             server = self._connect(host, port)
         except NotAllowed:
-            _answer(client, _REFUSED)
+            _reply(client, _REFUSED)
             return None
         except (OSError, UnicodeError):
-            _answer(client, _UNREACHABLE)
+            _reply(client, _UNREACHABLE)
             return None
         try:
-            _answer(client, _GRANTED)
+            _reply(client, _GRANTED)
         except OSError:
             server.close()
             raise
         return server
 
     def _connect(self, host: str, port: int) -> socket.socket:
-        """Raises `OSError` and `NotAllowed`."""
+        """Connect to the first address of `host` that accepts. Raises `OSError`, `NotAllowed`."""
         try:
             addresses = self._policy.addresses(host, port)
         except NotAllowed as error:
@@ -228,35 +239,36 @@ class EgressProxy:
         raise last
 
 
-def _exactly(client: socket.socket, count: int) -> bytes:
+def _read_exactly(client: socket.socket, count: int) -> bytes:
     found = b""
     while len(found) < count:
         more = client.recv(count - len(found))
         if not more:
-            raise ConnectionResetError("it hung up")
+            raise ConnectionResetError("the client hung up")
         found += more
     return found
 
 
 def _host(client: socket.socket, kind: int) -> str | None:
-    """RFC 1928 §5."""
+    """Read the address of a request (RFC 1928 §5); None for an address type that is unknown."""
     match kind:
         case 1:
-            return str(ipaddress.IPv4Address(_exactly(client, 4)))
+            return str(ipaddress.IPv4Address(_read_exactly(client, 4)))
         case 3:
-            return _exactly(client, _exactly(client, 1)[0]).decode("ascii", "replace")
+            return _read_exactly(client, _read_exactly(client, 1)[0]).decode("ascii", "replace")
         case 4:
-            return str(ipaddress.IPv6Address(_exactly(client, 16)))
+            return str(ipaddress.IPv6Address(_read_exactly(client, 16)))
         case _:
             return None
 
 
-def _answer(client: socket.socket, word: bytes) -> None:
-    client.sendall(b"\x05" + word + b"\x00\x01" + bytes(6))
+def _reply(client: socket.socket, code: bytes) -> None:
+    """Send a SOCKS5 reply with a `code` of RFC 1928 §6, and 0.0.0.0:0 as the bound address."""
+    client.sendall(b"\x05" + code + b"\x00\x01" + bytes(6))
 
 
 def _relay(client: socket.socket, server: socket.socket) -> None:
-    """Carry bytes both ways until both sides have ended, or either is closed."""
+    """Copy bytes both ways until both sides have ended. Raises `OSError` when either is closed."""
     other = {client: server, server: client}
     for each in other:
         each.settimeout(None)
@@ -272,9 +284,9 @@ def _relay(client: socket.socket, server: socket.socket) -> None:
                 other[each].shutdown(socket.SHUT_WR)
 
 
-def _hang_up(one: socket.socket) -> None:
+def _shut_down(one: socket.socket) -> None:
     try:
-        one.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
+        one.shutdown(socket.SHUT_RDWR)  # wakes a thread that is blocked on it
     except OSError:
         pass
     finally:

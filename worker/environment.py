@@ -1,4 +1,4 @@
-"""The environment of a step: clean and documented, with nothing of the worker's own."""
+"""`environment` builds a step's environment, which has nothing of the worker's own."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def environment(
     claim: Claim, step: Step, workspace: Workspace, commit: str | None
 ) -> dict[str, str]:
-    """What the spec says, between what it may change and what it may not."""
+    """Return a step's variables: defaults, the spec's own, then those that it may not change."""
     source = claim.spec.source
     return {
         "PATH": PATH,
@@ -23,7 +23,7 @@ def environment(
         "USER": "build",
         "LOGNAME": "build",
         "SHELL": "/bin/sh",
-        **tracing.environment(),  # so that a build's own tools can join the trace
+        **tracing.environment(),  # a build's own tools can join the trace
         **claim.spec.env,
         **step.env,
         "CI": "true",

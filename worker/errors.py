@@ -1,4 +1,4 @@
-"""What can end a run early.
+"""These errors end a run early.
 
 RunError
 ├── BuildEnded          the build's own doing, or a person's: becomes its result
@@ -9,8 +9,8 @@ RunError
 │   └── CheckoutFailed
 ├── SandboxFailed       ours: the sandbox could not be started
 ├── ShuttingDown        the worker has to stop: the build is handed back
-├── LeaseLost           the build is another's now, or over: stop, report nothing
-└── ReportImpossible    nobody could be told before the report window closed
+├── LeaseLost           the build is another worker's now, or over: stop, report nothing
+└── ReportImpossible    the API gave no verdict before the deadline
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class StepFailed(BuildEnded):
 
 
 class TimedOut(BuildEnded):
-    """The step's or the whole build's time was up; `step` is None when it was the build's."""
+    """The step or the whole build, `step` None, did not end within its `seconds`."""
 
     def __init__(self, step: str | None, seconds: float) -> None:
         self.step = step
@@ -46,7 +46,7 @@ class TimedOut(BuildEnded):
 
 
 class Cancelled(BuildEnded):
-    """Somebody cancelled the build."""
+    """The API ordered that the build be cancelled."""
 
 
 class QuotaExceeded(BuildEnded):
@@ -54,7 +54,7 @@ class QuotaExceeded(BuildEnded):
 
 
 class CheckoutFailed(BuildEnded):
-    """The source could not be had; the message says why, in git's words where they help."""
+    """The source could not be fetched; the message says why, in git's words where they help."""
 
 
 class SandboxFailed(RunError):
@@ -66,15 +66,15 @@ class ShuttingDown(RunError):
 
 
 class LeaseLost(RunError):
-    """The API said that this worker has nothing to do with the build any more."""
+    """The API said that this worker does not hold the build any more."""
 
 
 class ReportImpossible(RunError):
-    """The result could not be delivered before its window closed."""
+    """A call got no verdict before its deadline."""
 
 
 def outcome(error: BuildEnded | SandboxFailed) -> tuple[Status, Reason]:
-    """What goes on the record of a build that this ended."""
+    """Return the status and the reason that go on the build's record."""
     if isinstance(error, TimedOut):
         whole = error.step is None
         return Status.TIMED_OUT, Reason.BUILD_TIMED_OUT if whole else Reason.STEP_TIMED_OUT

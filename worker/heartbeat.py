@@ -1,4 +1,4 @@
-"""Keeping the lease, and hearing what the API wants."""
+"""`Heartbeat` renews the lease, and brings the API's orders to the thread that runs the build."""
 
 import logging
 import random
@@ -15,14 +15,17 @@ from worker.errors import LeaseLost
 
 log = logging.getLogger(__name__)
 
-#: Seconds that what is to be said waits: the build may end by then, and its result says it all.
+#: Seconds that a change of the steps waits: the build may end by then, and its result has them.
 _FIRST_LINGER: Final = 0.05
-#: Seconds between tries while the API gives no verdict.
+#: Seconds between retries while the API gives no verdict.
 _RETRY_INTERVAL: Final = 1.0
 
 
 class RunSignals:
-    """What was heard from the API, for the thread that runs the build."""
+    """`RunSignals` carries orders from the threads that call the API to the build's own thread.
+
+    The callers set, the build's thread polls; no signal is ever taken back.
+    """
 
     def __init__(self) -> None:
         self._cancel = threading.Event()
@@ -30,25 +33,29 @@ class RunSignals:
 
     @property
     def cancel(self) -> bool:
+        """Whether the API wants the build to end."""
         return self._cancel.is_set()
 
     @property
     def lost(self) -> LeaseLost | None:
+        """The error that ended the lease, the first one where there were several."""
         return self._lost
 
-    def heard(self, directive: Directive) -> None:
+    def apply(self, directive: Directive) -> None:
+        """Take the order in an answer of the API's, if there is one."""
         if directive.cancel:
             self._cancel.set()
 
-    def lose(self, error: LeaseLost) -> None:
+    def lease_lost(self, error: LeaseLost) -> None:
+        """Have the build stop: its lease is gone."""
         self._lost = self._lost or error
 
 
 class Heartbeat:
-    """Renews the lease, hears what the API wants, and tells the steps when they have changed.
+    """A `Heartbeat` renews the lease in one thread, and sends changed steps in another.
 
-    The API holds heartbeats while it has nothing to say, so the steps go from a thread of their
-    own. No `TransientError` ends a build: both go on trying, and the API decides who holds it.
+    The API holds heartbeats while it has no order, so steps cannot wait for them. No
+    `TransientError` ends a build: both threads retry, and the API decides who holds the lease.
     """
 
     def __init__(
@@ -68,22 +75,26 @@ class Heartbeat:
         self._changed.set()
 
     def start(self) -> None:
-        for name, call in {"heartbeat": self._renew, "progress": self._tell}.items():
+        """Start both threads; call once."""
+        for name, call in {"heartbeat": self._renew, "progress": self._send_progress}.items():
             run = partial(self._keep_calling, call)
             threading.Thread(target=with_context(run), name=name, daemon=True).start()
 
-    def tell(self) -> None:
-        """The steps have changed: say so soon."""
+    def progress_changed(self) -> None:
+        """Have the steps sent soon; returns at once, from any thread."""
         self._changed.set()
 
     def stop(self) -> None:
-        """Make no more calls. One that is held now is not waited for: the API answers it as soon as
-        the build is not this worker's any more."""
+        """Make no more calls; safe to call twice.
+
+        A call that is held now is not waited for: the API answers it as soon as the build is not
+        this worker's any more.
+        """
         self._stopped.set()
         self._changed.set()
 
     def _keep_calling(self, call: Callable[[], float]) -> None:
-        """`call` returns how many seconds to wait before the next one."""
+        """Repeat `call`, which returns the seconds until the next one, until stopped or lost."""
         pause = _FIRST_LINGER
         while not (self._stopped.wait(pause) or self._signals.lost):
             try:
@@ -93,32 +104,32 @@ class Heartbeat:
                     log.warning("the heartbeat waits: %s", transient)
                 pause = min(self._interval, max(_RETRY_INTERVAL, transient.retry_after))
             except LeaseLost as error:
-                self._signals.lose(error)
+                self._signals.lease_lost(error)
             except Exception:
-                # Error boundary: a surprise must not end in a build that runs without its lease.
+                # Error boundary: a thread that ended here would leave a build without its lease.
                 log.exception("a heartbeat failed")
                 pause = min(self._interval, _RETRY_INTERVAL)
 
     def _renew(self) -> float:
         pace = self._interval * random.uniform(0.8, 1.0)  # noqa: S311  jitter
         begun = time.monotonic()
-        # There is no order after the order to end.
+        # After the order to cancel there is no other to wait for.
         directive, held = self._api.renew(0 if self._signals.cancel else round(pace))
-        self._signals.heard(directive)
+        self._signals.apply(directive)
         elapsed = time.monotonic() - begun
         if not held or directive.cancel:
             return max(0.0, pace - elapsed)
-        if elapsed < held:  # that process ends; another one will listen
+        if elapsed < held:  # that API process shuts down; another one will answer
             return _RETRY_INTERVAL * random.uniform(0.5, 1.0)  # noqa: S311  jitter
         return 0.0
 
-    def _tell(self) -> float:
+    def _send_progress(self) -> float:
         self._changed.wait()
         if self._stopped.wait(_FIRST_LINGER):
             return 0.0
         self._changed.clear()
         try:
-            self._signals.heard(self._api.tell(self._progress()))
+            self._signals.apply(self._api.send_progress(self._progress()))
         except Exception:
             self._changed.set()
             raise

@@ -1,7 +1,7 @@
-"""The log of one attempt: spooled on disk as it is printed, shipped as it grows.
+"""`OutputPump` spools an attempt's log on disk, and `LogShipper` sends it to the API as it grows.
 
-The spool keeps every byte until the build is reported, so that whatever the API has lost, or has
-not got yet, can be sent again from any place.
+The `LogSpool` keeps every byte until the build is reported, so that what the API has lost, or does
+not have yet, can be sent again from any byte on.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from worker.errors import LeaseLost, ReportImpossible
 
 log = logging.getLogger(__name__)
 
-#: Seconds between sending and sending again.
+#: Seconds between two chunks, unless the next one is full.
 LINGER: Final = 0.1
-#: Seconds that what is printed after a pause waits for more: the build may end by then, and its
+#: Seconds that the first bytes after a pause wait for more: the build may end by then, and its
 #: result takes the rest of the log along.
 _FIRST_LINGER: Final = 0.05
-#: Seconds between tries while the API gives no verdict.
+#: Seconds between retries while the API gives no verdict: the first, and the longest.
 _RETRY_INTERVALS: Final = (0.25, 5.0)
 
-#: Bytes of a command's output that are kept at hand, for messages.
+#: Bytes of a command's output that are kept in memory, for messages.
 _TAIL_BYTES: Final = 8192
 
 _TRUNCATION_NOTE: Final = "\n[log truncated after {} bytes; the build goes on]\n"
@@ -36,33 +36,39 @@ _NO_DISK_NOTE: Final = b"\n[log cut off: the worker cannot write it; the build g
 
 
 class LogSpool:
-    """What was printed, up to a limit; thread-safe, with one reader that waits."""
+    """A `LogSpool` keeps what was printed, up to a limit.
+
+    Thread-safe; one thread at most may be in `wait_for_more`.
+    """
 
     def __init__(self, file: IO[bytes], limit: int) -> None:
-        """`file` is empty, seekable, and the caller's to close; `limit` in bytes. The mark that
-        stands where the log was cut fits within it."""
+        """Use `file`, which is empty, seekable, and the caller's to close.
+
+        `limit` is in bytes, and includes the note that ends a truncated log.
+        """
         self._fd = file.fileno()
         self._condition = threading.Condition()
         self._stored = 0
-        #: The log's last words where there is no room for them in the file.
+        #: The note that ends the log where the file cannot be written.
         self._last = b""
         self._limit = limit
-        self._mark = _TRUNCATION_NOTE.format(limit).encode()[:limit]
-        self._room = limit - len(self._mark)
+        self._note = _TRUNCATION_NOTE.format(limit).encode()[:limit]
+        self._room = limit - len(self._note)
         self._cut = False
         self._woken = False
 
     @property
     def size(self) -> int:
+        """Bytes of the log, its closing note included."""
         return self._stored + len(self._last)
 
     def append(self, data: bytes) -> None:
-        """Keep `data`, or as much of it as there is room for."""
+        """Keep `data`, or as much as there is room for; never raises for a full disk."""
         with self._condition:
             if self._cut or not data:
                 return
             if len(data) > self._room:
-                data = data[: self._room] + self._mark
+                data = data[: self._room] + self._note
                 self._cut = True
             self._room -= len(data)
             self._write(data)
@@ -82,39 +88,44 @@ class LogSpool:
             self._cut = True
 
     def read(self, start: int, size: int) -> bytes:
+        """Return up to `size` bytes from byte `start` on."""
         stored = os.pread(self._fd, max(0, min(size, self._stored - start)), start)
         rest = max(0, start - self._stored)
         return stored + self._last[rest : rest + size - len(stored)]
 
     def sha256(self, length: int) -> str:
-        """The digest of the first `length` bytes, in hex."""
+        """Return the digest of the first `length` bytes, in hex."""
         digest = hashlib.sha256()
         for start in range(0, length, MAX_LOG_CHUNK):
             digest.update(self.read(start, min(MAX_LOG_CHUNK, length - start)))
         return digest.hexdigest()
 
     def wait_for_more(self, than: int, timeout: float) -> int:
-        """The size, as soon as it is more than `than`, or `wake` is called, or after `timeout`
-        seconds."""
+        """Wait until the size exceeds `than`, until `wake`, or for `timeout` seconds; return the
+        size."""
         with self._condition:
             self._condition.wait_for(lambda: self._woken or self.size > than, timeout)
             self._woken = False
             return self.size
 
     def wake(self) -> None:
-        """End the wait for more, or the next one."""
+        """End the wait in `wait_for_more`, or the next one."""
         with self._condition:
             self._woken = True
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Keep nothing that comes later: the file is about to be closed."""
+        """Drop what is appended from now on: the file is about to be closed. Safe to call twice."""
         with self._condition:
             self._cut = True
 
 
 class LogShipper:
-    """Sends the spool's bytes from a thread of its own, in order, from where the API's log ends."""
+    """A `LogShipper` sends the spool's bytes in order, from a thread of its own.
+
+    It is used by the thread that runs the build: `start` once; at the end `hold` or `flush`, then
+    `delivered`, or `rewind` and `end_at` as the API wants; `stop` last.
+    """
 
     def __init__(
         self,
@@ -122,16 +133,19 @@ class LogShipper:
         spool: LogSpool,
         api: RunApi,
         offset: int,
-        heard: Callable[[Directive], None],
-        lost: Callable[[LeaseLost], None],
+        on_directive: Callable[[Directive], None],
+        on_lease_lost: Callable[[LeaseLost], None],
         traces: Tracing = OFF,
     ) -> None:
-        """`offset`: where in the build's log this attempt begins; `heard` and `lost` are told."""
+        """Ship `spool` as the build's log from byte `offset` on, where this attempt begins.
+
+        `on_directive` and `on_lease_lost` are called from the shipper's thread.
+        """
         self._spool = spool
         self._api = api
         self._offset = offset
-        self._heard = heard
-        self._lost = lost
+        self._on_directive = on_directive
+        self._on_lease_lost = on_lease_lost
         self._traces = traces
         self._pieces = 0
         self._failures = 0
@@ -140,12 +154,13 @@ class LogShipper:
         self._sent_at = 0.0
         self._full = False
         self._sending = False
-        #: The end of the log waits, to go with the result.
+        #: The last bytes of the log wait, to go with the result.
         self._holding = False
         self._stopped = False
         self._thread = threading.Thread(target=with_context(self._traced), name="log", daemon=True)
 
     def start(self) -> None:
+        """Start the thread; call once."""
         self._thread.start()
 
     @property
@@ -154,12 +169,17 @@ class LogShipper:
         return self._sent
 
     def flush(self, deadline: float) -> None:
-        """Return when the API has all that the spool holds. Raises `ReportImpossible`."""
+        """Return when the API has all that the spool holds.
+
+        Raises `ReportImpossible` at `deadline` (monotonic), or when the shipper has given up.
+        """
         self._wait_until_sent(all_but=0, deadline=deadline)
 
     def hold(self, deadline: float) -> bytes:
-        """Return the end of the log when the API has all before it, and send nothing more unless
-        `rewind` is called: it goes with the result. Raises `ReportImpossible`."""
+        """Return the log's last bytes, for the result to carry, when the API has all before them.
+
+        Sends nothing more unless `rewind` is called. Raises `ReportImpossible` as `flush` does.
+        """
         self._holding = True
         self._wait_until_sent(all_but=MAX_LOG_TAIL, deadline=deadline)
         return b"" if self._full else self._spool.read(self._sent, MAX_LOG_TAIL)
@@ -179,32 +199,32 @@ class LogShipper:
             raise ReportImpossible("the log could not be delivered in time")
 
     def rewind(self, end: int) -> None:
-        """Send again from the byte `end` of the build's log. Raises `LeaseLost`."""
+        """Send again from byte `end` of the build's log on. Raises `LeaseLost`."""
         position = self._position(end)
         with self._condition:
             self._sent = position
             self._full = self._holding = False
-            # Forward, too: it may be all that a flush is waiting for.
+            # `end` may be further on, too, and all that a flush is waiting for.
             self._condition.notify_all()
         self._spool.wake()
 
     def end_at(self, end: int) -> None:
-        """The API takes no more log than up to the byte `end`. Raises `LeaseLost`."""
+        """Send nothing more: the API's log is full at byte `end`. Raises `LeaseLost`."""
         log.warning("the API takes no more log")
-        self._moved(end, full=True)
+        self._set_position(end, full=True)
 
     def delivered(self, end: int) -> None:
-        """The result brought what was held: the log ends at the byte `end`."""
-        self._moved(end)
+        """Note that the result has carried the held bytes: the API's log ends at byte `end`."""
+        self._set_position(end)
 
     def stop(self) -> None:
-        """End the thread, sent or not."""
+        """End the thread, whether all is sent or not, and wait for it; safe to call twice."""
         self._give_up()
         self._spool.wake()
         self._thread.join()
 
     def _traced(self) -> None:
-        """One span for all of the log: one for each of its pieces would bury the build's."""
+        """Run under one span for the whole log: one for each chunk would bury the build's."""
         with self._traces.span("ship_log") as span:
             try:
                 self._run()
@@ -230,15 +250,15 @@ class LogShipper:
                 self._pause(max(pause, transient.retry_after))
                 pause = min(2 * pause, most)
             except LeaseLost as error:
-                self._lost(error)
+                self._on_lease_lost(error)
                 self._give_up()
             except Exception:
-                # Error boundary: without this thread, the build would wait for its end in vain.
+                # Error boundary: the build waits for this thread, so it must not end unnoticed.
                 log.exception("the log cannot be sent")
                 self._give_up()
 
     def _send_more(self) -> None:
-        """Wait for more to send, up to a second; send a piece of it."""
+        """Wait up to a second for bytes to send; send one chunk of them."""
         sent = self._sent
         held = self._holding and self._spool.size - sent <= MAX_LOG_TAIL
         size = self._spool.wait_for_more(self._spool.size if self._full or held else sent, 1.0)
@@ -273,20 +293,23 @@ class LogShipper:
             self.end_at(error.end)
         else:
             self._pieces += 1
-            self._heard(answer)
-            self._moved(answer.end)
+            self._on_directive(answer)
+            self._set_position(answer.end)
             if self._sent <= sent:
                 raise TransientError("the API took nothing")
 
     def _position(self, end: int) -> int:
-        """`end` of the build's log as a place in the spool. Raises `LeaseLost` outside of it: the
-        store lost what an earlier attempt wrote, or has what nobody sent."""
+        """Return byte `end` of the build's log as a byte of the spool.
+
+        Raises `LeaseLost` when it lies outside: the store has lost what an earlier attempt wrote,
+        or has bytes that this attempt did not send.
+        """
         position = end - self._offset
         if not 0 <= position <= self._spool.size:
             raise LeaseLost(f"the API's log ends at {end}, outside this attempt's")
         return position
 
-    def _moved(self, end: int, *, full: bool = False) -> None:
+    def _set_position(self, end: int, *, full: bool = False) -> None:
         position = self._position(end)
         with self._condition:
             self._sent = position
@@ -304,7 +327,10 @@ class LogShipper:
 
 
 class OutputPump:
-    """Moves a command's output into the spool, from a thread of its own."""
+    """An `OutputPump` copies a command's output into the spool, from a thread of its own.
+
+    `tail` is the end of the output, complete after `finish`.
+    """
 
     def __init__(self, fd: int, spool: LogSpool) -> None:
         self._fd = fd
@@ -319,7 +345,8 @@ class OutputPump:
             self.tail = (self.tail + data)[-_TAIL_BYTES:]
 
     def finish(self, seconds: float) -> None:
-        """Wait for the end of the output; nobody is left who could write."""
+        """Wait up to `seconds` for the end of the output, then close it; call once, when every
+        process of the command is gone."""
         self._thread.join(seconds)
         if self._thread.is_alive():
             log.warning("output is still open although every process is gone")

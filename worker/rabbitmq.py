@@ -1,4 +1,4 @@
-"""Taking messages from RabbitMQ: none while there is no slot for its build.
+"""`RabbitConsumer` takes a message from RabbitMQ only while there is a free slot for its build.
 
 RabbitMQ sends the next message as soon as the one before is acknowledged, which is when its build
 begins; Celery would keep as many back as it has slots, behind builds of hours, while other workers
@@ -6,7 +6,7 @@ are idle. `worker_disable_prefetch` prevents that, but only on Redis. Here the w
 for one message at a time, and unsubscribes while every slot is taken.
 
 The road not taken is to acknowledge late: the message would stay unacknowledged for as long as its
-build runs, and RabbitMQ closes the channel of whoever keeps one for longer than `consumer_timeout`
+build runs, and RabbitMQ closes a channel that keeps one for longer than `consumer_timeout`
 (30 minutes unless its operator says otherwise). As it is, that timer ends when a build begins.
 """
 
@@ -19,8 +19,8 @@ from kombu import Connection, Consumer
 
 from worker.consumer import BuildConsumer
 
-#: Seconds for the broker's every answer. Without it, one that is frozen would stop this process
-#: where it waits, its heartbeats and its shutdown included.
+#: Seconds for the broker's every answer. Without it, a frozen broker would block this process, its
+#: heartbeats and its shutdown included.
 _SOCKET_TIMEOUT: Final = 5
 
 #: Seconds between two looks of the event loop at whether the worker was told to stop: a signal does
@@ -29,19 +29,19 @@ _POLL_INTERVAL: Final = 0.5
 
 
 class SlotConsumer(Consumer):
-    """A subscription that is held only while a slot is free."""
+    """A `SlotConsumer` subscribes to the queue only while a slot is free."""
 
-    slots: int = 0
+    slots: int = 0  #: builds at once
 
     def consume(self, no_ack: bool | None = None) -> None:
         if self._has_free_slot():
             super().consume(no_ack=no_ack)
 
     def match_slots(self) -> None:
-        """Subscribe or unsubscribe, if it is time to.
+        """Subscribe when a slot is free, unsubscribe when none is.
 
         Runs before each wait of the event loop, and so between the arrival of the message that
-        takes the last slot and its acknowledgement: no other can slip in.
+        takes the last slot and its acknowledgement: RabbitMQ sends no other in between.
         """
         subscribed = any(self.consuming_from(queue) for queue in self.queues)
         if subscribed and not self._has_free_slot():
@@ -54,7 +54,7 @@ class SlotConsumer(Consumer):
 
 
 class SlotTasks(Tasks):
-    """Celery's step that starts to consume, with a `SlotConsumer`."""
+    """`SlotTasks` is Celery's step that starts to consume, with a `SlotConsumer`."""
 
     def __init__(self, c: "RabbitConsumer", **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(c, **kwargs)
@@ -87,9 +87,9 @@ class SlotTasks(Tasks):
 
 
 class RabbitSteps(Blueprint):
-    """What a worker of ours needs of Celery's steps.
+    """`RabbitSteps` names the steps of Celery's that a worker needs.
 
-    The whole list would add dozens of queues, for messages with a delay, of which we send none.
+    Celery's whole list would add dozens of queues for delayed messages, of which we send none.
     """
 
     name = "Consumer"
@@ -104,10 +104,10 @@ class RabbitSteps(Blueprint):
 
 
 class RabbitConsumer(BuildConsumer):
-    """A `BuildConsumer` for RabbitMQ."""
+    """A `RabbitConsumer` is a `BuildConsumer` with the steps for RabbitMQ."""
 
     Blueprint = RabbitSteps
-    # What the steps use of it. The first two are there between a step's start and its end.
+    # The steps use these. The first two exist between a step's start and its end.
     connection: Connection
     task_consumer: SlotConsumer
     connection_errors: tuple[type[BaseException], ...]

@@ -1,4 +1,4 @@
-"""Celery's own lines about builds, in the worker's main process, with their ids."""
+"""`named` and `BuildRequest` put a build's id on Celery's log lines in the main process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,16 +13,19 @@ from app.observability.log_context import bound
 
 @contextmanager
 def named(message: Message) -> Iterator[None]:
-    """Name the build in what is logged about its message, where there is a name in it."""
-    found: object = None
+    """Put the build's id on lines that are logged meanwhile, if the message has one."""
+    build_id: object = None
     with suppress(KombuError, LookupError, TypeError, ValueError):
-        found = message.payload[0][0]
-    with _bound(found):
+        build_id = message.payload[0][0]
+    with _bound(build_id):
         yield
 
 
 class BuildRequest(Request):
-    """An attempt, as the main process sees it; what it logs, Celery does in these."""
+    """A `BuildRequest` is an attempt as the main process sees it.
+
+    Celery logs in the three methods that are overridden here.
+    """
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:  # noqa: ANN401
         with _bound(*self.args[:1]):

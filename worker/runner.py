@@ -1,4 +1,4 @@
-"""The story of one build, from its message to its result."""
+"""`run_build` takes one build from its message to its result: claim, checkout, steps, report."""
 
 import logging
 import os
@@ -49,19 +49,19 @@ from worker.spans import describe_end, describe_step, step_title
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which a claim is tried; the API gives a build that nobody claims to somebody else.
+#: Seconds for a claim; the API gives a build that is not claimed to another worker.
 _CLAIM_TIMEOUT: Final = 600.0
-#: Seconds between looks at whether the worker has to stop meanwhile.
+#: Seconds of claiming between two checks whether the worker has to stop.
 _CLAIM_ATTEMPT_TIMEOUT: Final = 10.0
-#: Seconds between looks at what the API wants while a command runs.
+#: Seconds between checks of orders, time and disk while a command runs.
 _POLL_INTERVAL: Final = 0.1
-#: Seconds in which a build is tried to be handed back at a shutdown.
+#: Seconds for handing a build back at a shutdown.
 _HAND_BACK_TIMEOUT: Final = 10.0
 #: Seconds for the last output of a command whose processes are all gone.
 _DRAIN_TIMEOUT: Final = 10.0
-#: Seconds before a result goes out again whose log the API did not have in full.
+#: Seconds before a result is sent again whose log the API did not have in full.
 _RESULT_RETRY_INTERVAL: Final = 0.2
-#: Seconds at the end of the report window that are the result's alone, a quarter of it at most.
+#: Seconds at the end of the report window for the result alone, a quarter of the window at most.
 _RESULT_RESERVE: Final = 60.0
 _LOG_CUT: Final = "the end of the log could not be delivered"
 
@@ -69,9 +69,11 @@ _LOG_CUT: Final = "the end of the log could not be delivered"
 def run_build(
     dependencies: Dependencies, build_id: str, token: str, trace: Mapping[str, str] | None = None
 ) -> None:
-    """Claim, build, report. What goes wrong is on the build's record, or is the reaper's to find.
+    """Claim the build, run it, report its result.
 
-    `trace` has the headers by which the API's trace goes on here.
+    A failure ends on the build's record, or the API's reaper finds it by its lease. Raises
+    `OSError`, before the claim, when the spool cannot be made. `trace` has the headers of the API's
+    trace.
     """
     worker = f"{dependencies.worker_name}:{os.getpid()}"
     attributes = {tracing.BUILD: build_id, "baton.worker": worker}
@@ -102,7 +104,7 @@ def run_build(
 
 
 def _claim(api: RunApi, request: ClaimRequest, shutdown: Shutdown) -> Claim:
-    """Try until there is a verdict, the window is over, or the worker has to stop."""
+    """Claim until a verdict, `_CLAIM_TIMEOUT`, or a shutdown. Raises `ReportImpossible` then."""
     end = time.monotonic() + _CLAIM_TIMEOUT
     while True:
         try:
@@ -113,7 +115,10 @@ def _claim(api: RunApi, request: ClaimRequest, shutdown: Shutdown) -> Claim:
 
 
 class Run:
-    """A claimed build on this worker."""
+    """A `Run` is a claimed build on this worker: `to_the_end` once, then `close`.
+
+    Making one starts the heartbeat and the log shipper.
+    """
 
     def __init__(
         self, dependencies: Dependencies, api: RunApi, claim: Claim, spool: IO[bytes]
@@ -127,14 +132,14 @@ class Run:
         self._steps = [StepReport(name=step.name) for step in claim.spec.steps]
         self._signals = RunSignals()
         if claim.cancel:
-            self._signals.heard(Directive(cancel=True, lease_seconds=claim.lease_seconds))
+            self._signals.apply(Directive(cancel=True, lease_seconds=claim.lease_seconds))
         self._spool = LogSpool(spool, claim.log_limit)
         self._shipper = LogShipper(
             spool=self._spool,
             api=api,
             offset=claim.log_offset,
-            heard=self._signals.heard,
-            lost=self._signals.lose,
+            on_directive=self._signals.apply,
+            on_lease_lost=self._signals.lease_lost,
             traces=dependencies.traces,
         )
         self._heartbeat = Heartbeat(
@@ -147,11 +152,13 @@ class Run:
         self._heartbeat.start()
 
     def close(self) -> None:
+        """End heartbeat and log shipper, whatever is unsent."""
         self._heartbeat.stop()
         self._shipper.stop()
         self._spool.close()
 
     def to_the_end(self) -> None:
+        """Build, then report the result or hand the build back; log what fails of that."""
         try:
             status, reason, message = self._outcome()
             describe_end(status, reason)
@@ -171,9 +178,9 @@ class Run:
     # ── building ──────────────────────────────────────────────────────────────────────────────
 
     def _outcome(self) -> tuple[Status, Reason | None, str | None]:
-        """Build, and put what came of it into the words of the contract.
+        """Build; return the status, reason and message of the result.
 
-        Raises `LeaseLost`, `ShuttingDown`.
+        Raises `LeaseLost`, `ShuttingDown`: there is nothing to report then.
         """
         try:
             self._build()
@@ -183,7 +190,7 @@ class Run:
             self._note(str(error))
             return (*outcome(error), str(error))
         except Exception as error:
-            # Error boundary: the build ends, and its user hears that it was not their fault.
+            # Error boundary: the build ends `errored`, which tells its user that Baton failed.
             log.exception("the worker failed")
             tracing.record(error)
             return Status.ERRORED, Reason.WORKER_FAILED, "the worker met an error of its own"
@@ -194,7 +201,7 @@ class Run:
         with self._workspace(f"{claim.build_id}-{claim.attempt}") as workspace:
             if claim.spec.source is not None:
                 shown = without_credentials(claim.spec.source.git)
-                self._say(f"==> checkout {shown}")
+                self._print(f"==> checkout {shown}")
                 with self._traces.span("checkout"):
                     self._commit = self._dependencies.checkout.run(
                         claim.spec.source,
@@ -203,7 +210,7 @@ class Run:
                         lambda c: self._execute(c, workspace),
                         isolates=self._dependencies.sandbox.isolates,
                     )
-                self._heartbeat.tell()
+                self._heartbeat.progress_changed()
             for index, step in enumerate(claim.spec.steps):
                 with self._traces.span(step_title(index + 1, step)):
                     self._step(index, step, workspace)
@@ -217,12 +224,12 @@ class Run:
             try:
                 self._dependencies.sandbox.remove(workspace)
             except SandboxFailed as error:
-                # How the build ended does not change with what it left on this machine's disk.
+                # A leftover on this machine's disk does not change how the build ended.
                 log.error("a workspace is left over: %s", error)  # noqa: TRY400  no traceback
 
     def _step(self, index: int, step: Step, workspace: Workspace) -> None:
         claim = self._claim
-        self._say(f"==> {step.name}")
+        self._print(f"==> {step.name}")
         self._update(
             index,
             status=StepStatus.RUNNING,
@@ -255,13 +262,14 @@ class Run:
     def _execute(
         self, command: Command, workspace: Workspace, step: Step | None = None
     ) -> tuple[int, bytes]:
-        """Run a command to its end; returns its exit status and the end of what it printed.
+        """Run a command to its end; return its exit status and the end of its output.
 
-        Raises `Cancelled`, `TimedOut`, `LeaseLost` when it was ended from here.
+        Raises `Cancelled`, `TimedOut`, `QuotaExceeded`, `ShuttingDown` or `LeaseLost` when the
+        worker ended it, and `SandboxFailed`. No process of the command is left in any case.
         """
         self._check_orders()
         started = time.monotonic()
-        # A command that ends before the first look would never be measured.
+        # A command that ends before the first poll would never be checked.
         self._check_time(started, step)
         process = self._dependencies.sandbox.start(command, workspace)
         pump = OutputPump(process.output, self._spool)
@@ -272,7 +280,7 @@ class Run:
                 self._check_time(started, step)
                 quota.check()
         except (Cancelled, TimedOut, QuotaExceeded, ShuttingDown):
-            self._end_politely(process)
+            self._terminate(process)
             raise
         finally:
             try:
@@ -296,8 +304,8 @@ class Run:
         if step is not None and step.timeout is not None and now - started >= step.timeout:
             raise TimedOut(step.name, step.timeout)
 
-    def _end_politely(self, process: Process) -> None:
-        """SIGTERM, and time to act on it; `close` kills what is left."""
+    def _terminate(self, process: Process) -> None:
+        """Send SIGTERM and wait for up to `kill_grace` seconds; `close` kills what is left."""
         process.terminate()
         end = time.monotonic() + self._claim.kill_grace
         try:
@@ -307,17 +315,17 @@ class Run:
         except SandboxFailed as error:  # why it was ended says more than how
             log.warning("while a command was ended: %s", error)
 
-    # ── telling ───────────────────────────────────────────────────────────────────────────────
+    # ── reporting ─────────────────────────────────────────────────────────────────────────────
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._spool.append(f"{line}\n".encode())
 
     def _note(self, line: str) -> None:
-        self._say(f"[{line}]")
+        self._print(f"[{line}]")
 
     def _update(self, index: int, **changes: object) -> None:
         self._steps[index] = self._steps[index].model_copy(update=changes)
-        self._heartbeat.tell()
+        self._heartbeat.progress_changed()
 
     def _progress(self) -> Progress:
         return Progress(steps=list(self._steps), commit=self._commit)
@@ -325,8 +333,8 @@ class Run:
     def _report(self, status: Status, reason: Reason | None, message: str | None) -> None:
         """Deliver log and result. Raises `LeaseLost`, `ReportImpossible`.
 
-        Something in between may refuse a piece of the log for what stands in it. Towards the end of
-        the window the result goes without what follows that piece, and says so.
+        A proxy may refuse a chunk of the log for its content. Towards the end of the window, the
+        result goes without what follows that chunk, and its message says so.
         """
         window = self._claim.report_window
         deadline = time.monotonic() + window
@@ -340,19 +348,19 @@ class Run:
         with_tail = True
         while True:
             tail, whole = self._rest_of_log(log_deadline, with_tail=with_tail)
-            said = message if whole else _and(message, _LOG_CUT)
+            text = message if whole else _joined(message, _LOG_CUT)
             length = self._shipper.position + len(tail)
             result = Result(
                 status=status,
                 reason=reason,
-                message=said[:MAX_TEXT] if said else None,
+                message=text[:MAX_TEXT] if text else None,
                 steps=steps,
                 commit=self._commit,
                 log_length=self._claim.log_offset + length,
                 log_sha256=self._spool.sha256(length),
                 log_tail=tail,
             )
-            with_tail = False  # what goes wrong with it may go well without
+            with_tail = False  # a result that was refused for its tail may pass without
             try:
                 self._api.report(result, deadline=log_deadline if tail else deadline)
             except SendFrom as error:
@@ -371,7 +379,7 @@ class Run:
                 time.sleep(_RESULT_RETRY_INTERVAL)
 
     def _hand_back(self) -> None:
-        """Have the build start again elsewhere at once; if nobody hears it, by its lease."""
+        """Have another worker start the build at once; if the call fails, its lease runs out."""
         tracing.failed(tracing.current(), Reason.WORKER_SHUTDOWN)
         try:
             self._api.hand_back(deadline=time.monotonic() + _HAND_BACK_TIMEOUT)
@@ -381,8 +389,10 @@ class Run:
             log.info("handed back")
 
     def _rest_of_log(self, deadline: float, *, with_tail: bool) -> tuple[bytes, bool]:
-        """What is left of the log to go with the result, and whether the API has all before it.
-        Raises `LeaseLost`."""
+        """Return the tail for the result to carry, and whether the API has all before it.
+
+        Raises `LeaseLost`.
+        """
         try:
             if with_tail:
                 return self._shipper.hold(deadline), True
@@ -395,5 +405,5 @@ class Run:
         return b"", True
 
 
-def _and(message: str | None, more: str) -> str:
+def _joined(message: str | None, more: str) -> str:
     return f"{message}; {more}" if message else more

@@ -1,4 +1,4 @@
-"""The settings of a worker: the broker, the API's address, and what builds may use."""
+"""`WorkerSettings` reads a worker's settings from `BATON_*` variables."""
 
 import os
 import re
@@ -38,12 +38,13 @@ def _size(value: object) -> object:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # in a directory that may not be entered, or with a name that cannot be
+    except OSError:  # a directory that may not be entered, or an impossible name
         return False
 
 
 def _check_api_url(url: str) -> None:
-    """A user in the URL would take the token's place in `Authorization`; a query, the path's."""
+    """Refuse a URL with a user, which would replace the token in `Authorization`, or with a query
+    or fragment, to which paths cannot be added. Raises `SettingsError`."""
     parts = urlsplit(url)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise SettingsError("BATON_API_URL: must be a URL without user, query or fragment")
@@ -53,6 +54,11 @@ Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 
 
 class WorkerSettings(FromEnvironment):
+    """`WorkerSettings` holds the broker, the API's address, and what builds may use.
+
+    `from_env` raises `SettingsError` with the name of each variable that is wrong.
+    """
+
     broker_url: SecretStr | None = Field(
         default=None, description="Celery's broker; default: `BATON_REDIS_URL`."
     )
@@ -140,6 +146,7 @@ class WorkerSettings(FromEnvironment):
     )
 
     def check(self) -> None:
+        """Check what spans several fields; called by `from_env`. Raises `SettingsError`."""
         if self.broker_url is None and self.redis_url is None:
             raise SettingsError("BATON_BROKER_URL is not set: the worker waits for builds there")
         wrong = sorted(set(self.git_protocols) - _PROTOCOLS)
@@ -163,10 +170,12 @@ class WorkerSettings(FromEnvironment):
 
     @property
     def seal(self) -> Seal | None:
+        """What opens the tokens in messages; None in development without keys."""
         return seal_with(self.message_keys, development=self.development)
 
     @property
     def proof_key(self) -> ProofKey | None:
+        """The key in `dpop_key_file`, read anew each time. Raises `SettingsError`."""
         try:
             return ProofKey.load(self.dpop_key_file) if self.dpop_key_file else None
         except ValueError as error:
@@ -174,6 +183,7 @@ class WorkerSettings(FromEnvironment):
 
     @property
     def broker(self) -> str:
+        """The URL that Celery connects to, password included."""
         if self.broker_url:
             return self.broker_url.get_secret_value()
         return broker_of(self.redis_url.get_secret_value()) if self.redis_url else ""

@@ -1,4 +1,4 @@
-"""What the spans of an attempt say: how it and its steps ended, in the words of the contract."""
+"""`describe_step` and `describe_end` put on spans how a step and an attempt ended."""
 
 import re
 from typing import Final
@@ -9,22 +9,25 @@ from app.observability import tracing
 from app.observability.redaction import without_secrets
 
 _WORD: Final = re.compile(r"[\w.-]{1,64}")
-#: What stands behind a name that was made of a script's first line, and is not in the script.
-_MADE: Final = re.compile(r"…?(?: \(\d+\))?\Z")
+#: The suffix of a name that the terminal made of a script's first line; it is not in the script.
+_GENERATED_SUFFIX: Final = re.compile(r"…?(?: \(\d+\))?\Z")
 
 
 def step_title(number: int, step: Step) -> str:
-    """The name of a step's span: its own, unless that is the beginning of its script.
+    """Return the name of a step's span: the step's name, or its number for a generated name.
 
-    So the terminal names steps that have no name, and a script may hold anything.
+    The terminal names a step by its script's first line where the user gives no name, and a script
+    may hold secrets.
     """
     script = "".join(c if c.isprintable() else " " for c in step.run.strip())
-    made = not _WORD.fullmatch(step.name) and script.startswith(_MADE.sub("", step.name))
-    return f"step {number if made else without_secrets(step.name)}"
+    generated = not _WORD.fullmatch(step.name) and script.startswith(
+        _GENERATED_SUFFIX.sub("", step.name)
+    )
+    return f"step {number if generated else without_secrets(step.name)}"
 
 
 def describe_step(status: StepStatus, exit_code: int | None) -> None:
-    """On the span around here."""
+    """Put a step's status and exit code on the current span."""
     span = tracing.current()
     span.set_attribute("baton.step.status", status)
     if exit_code is not None:
@@ -32,7 +35,7 @@ def describe_step(status: StepStatus, exit_code: int | None) -> None:
 
 
 def describe_end(status: Status, reason: Reason | None) -> None:
-    """On the span around here. That somebody cancelled a build is no error."""
+    """Put a build's status and reason on the current span; cancelled is no error."""
     span = tracing.current()
     span.set_attribute(tracing.STATUS, status)
     if reason:

@@ -1,4 +1,4 @@
-"""The one task: glue between Celery and the runner."""
+"""`register` adds the one Celery task, which checks a message and calls the runner."""
 
 import gc
 import logging
@@ -19,20 +19,23 @@ from worker.runner import run_build
 
 log = logging.getLogger(__name__)
 
-#: What is not of these shapes is neither a build nor a token (RFC 7515 §7.1), whoever wrote the
-#: message; to ask the API about it would only keep a slot busy.
+#: The shapes of a build's id and of a token (RFC 7515 §7.1). A message with any other is dropped:
+#: asking the API about it would only keep a slot busy.
 _BUILD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
-_MAX_TOKEN: Final = 16 * 1024  #: characters; header lines end there in most servers
-#: Seconds that a slot waits for its last spans to arrive before it takes the next build.
+_MAX_TOKEN: Final = 16 * 1024  #: characters; most servers allow no longer header line
+#: Seconds that a slot waits for its last spans to be delivered before it takes the next build.
 _TRACE_FLUSH_TIMEOUT: Final = 0.2
 
 
 def register(app: Celery, dependencies: Dependencies, seal: Seal | None) -> None:
-    """Register the task that runs a build with `dependencies`; `seal` opens messages' tokens."""
-    # Around all that Celery says of the task in the process that runs it.
-    task_prerun.connect(_begun, weak=False)
-    task_postrun.connect(_ended, weak=False)
+    """Register the task that runs a build with `dependencies`; call once, before the pool forks.
+
+    `seal` opens the tokens in messages; None: they are not sealed.
+    """
+    # These enclose all that Celery logs of the task in the process that runs it.
+    task_prerun.connect(_begin_log_context, weak=False)
+    task_postrun.connect(_end_log_context, weak=False)
 
     @app.task(name=wire.RUN_BUILD, bind=True, max_retries=0, Request=BuildRequest)
     def run(
@@ -73,24 +76,24 @@ def register(app: Celery, dependencies: Dependencies, seal: Seal | None) -> None
 
 
 def _collect_garbage() -> None:
-    """Delete what a build leaves in memory: its parts refer to one another, and Python would let
-    them pile up to a quarter of all memory before it looks."""
+    """Delete what a build leaves in memory: its objects refer to one another, and Python would let
+    them grow to a quarter of all memory before a full collection."""
     gc.collect()
-    _leave_alone_what_is_there()
+    _freeze_heap()
 
 
 @cache
-def _leave_alone_what_is_there() -> None:
-    """What a process has after its first build stays for good, and is not looked at again."""
+def _freeze_heap() -> None:
+    """Exclude what a process has after its first build from collections: it stays for good."""
     gc.freeze()
 
 
-def _begun(args: tuple[object, ...] = (), **_: Any) -> None:  # noqa: ANN401  Celery's
+def _begin_log_context(args: tuple[object, ...] = (), **_: Any) -> None:  # noqa: ANN401  Celery's
     build_id = args[0] if args else None
     begin(**({"build_id": build_id} if isinstance(build_id, str) else {}))
 
 
-def _ended(**_: Any) -> None:  # noqa: ANN401
+def _end_log_context(**_: Any) -> None:  # noqa: ANN401
     begin()
 
 

@@ -33,7 +33,7 @@ def test_the_lease_is_renewed_and_steps_are_told_when_they_change(double: Double
                 "beats", lambda: double.requests.count(("POST", f"/builds/{BUILD}/heartbeat"))
             )
             wait_until("the first progress", lambda: len(double.progress) == 1)
-            heartbeat.tell()
+            heartbeat.progress_changed()
             wait_until("the second", lambda: len(double.progress) == 2)
     gaps = [b - a for a, b in pairwise(double.times)]
     assert max(gaps) < 0.6 * 3, "in time, even on a busy machine"
@@ -187,7 +187,7 @@ def test_steps_are_told_while_a_heartbeat_is_held(double: Double, url: str) -> N
         claimed(api)
         with beating(api, RunSignals(), lease_seconds=60) as heartbeat:
             wait_until("one is held", lambda: double.held and len(double.progress) == 1)
-            heartbeat.tell()
+            heartbeat.progress_changed()
             wait_until("the steps are told", lambda: len(double.progress) == 2)
             assert double.held == 1
             double.ending = True
@@ -241,7 +241,7 @@ def test_what_cuts_a_held_heartbeat_off_is_noise_and_no_storm(double: Double, ur
 def test_a_held_heartbeat_that_is_not_answered_is_given_up_soon_after_its_time(
     double: Double, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.api_client._HELD_LATE", 0.2)
+    monkeypatch.setattr("worker.api_client._HELD_ANSWER_MARGIN", 0.2)
     with api_at(url) as api:
         claimed(api)
         double.always = slow(2)

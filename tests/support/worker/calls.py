@@ -57,7 +57,11 @@ def shipping(api: RunApi, *, offset: int = 0, limit: int = 10**6) -> Iterator[Sh
     with tempfile.TemporaryFile() as file:
         spool = LogSpool(file, limit)
         shipper = LogShipper(
-            spool=spool, api=api, offset=offset, heard=signals.heard, lost=signals.lose
+            spool=spool,
+            api=api,
+            offset=offset,
+            on_directive=signals.apply,
+            on_lease_lost=signals.lease_lost,
         )
         shipper.start()
         try:

@@ -23,7 +23,9 @@ def test_a_flush_ends_when_the_api_turns_out_to_have_it_all_already() -> None:
     with connections("http://nowhere.invalid") as http, tempfile.TemporaryFile() as file:
         api = Ahead(http, build_id="bld_1", token="a.b.c")
         spool = LogSpool(file, 1000)
-        shipper = LogShipper(spool=spool, api=api, offset=0, heard=heard.append, lost=lost.append)
+        shipper = LogShipper(
+            spool=spool, api=api, offset=0, on_directive=heard.append, on_lease_lost=lost.append
+        )
         shipper.start()
         try:
             spool.append(b"hello")
