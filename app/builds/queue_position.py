@@ -49,7 +49,7 @@ def explain(wait: Wait, rules: QueueRules) -> QueueView:
         ahead_own=wait.rank or 0,
         estimate=_estimate(wait, why, ahead, rules),
         worker_seen_at=_time(wait.worker_seen),
-        next_try_at=_time(wait.again),
+        next_try_at=_time(wait.retry_at),
     )
 
 
@@ -58,8 +58,8 @@ def _ahead(wait: Wait) -> int:
 
     Users take turns: before the n-th build of one user, every other user has had about n.
     """
-    if wait.place is not None:
-        return wait.place
+    if wait.dispatched_rank is not None:
+        return wait.dispatched_rank
     if wait.rank is None:
         return wait.dispatched
     turns = wait.rank * max(1, wait.users) + (wait.turn or 0)
@@ -67,9 +67,9 @@ def _ahead(wait: Wait) -> int:
 
 
 def _why(wait: Wait, rules: QueueRules) -> tuple[WaitReason, str]:
-    if wait.again is not None or wait.reason:
+    if wait.retry_at is not None or wait.reason:
         return _refused(wait)
-    if wait.place is not None:
+    if wait.dispatched_rank is not None:
         return _dispatched(wait, rules)
     if wait.active >= rules.user_limit:
         builds = f"{wait.active} builds" if wait.active != 1 else "1 build"
@@ -86,8 +86,8 @@ def _why(wait: Wait, rules: QueueRules) -> tuple[WaitReason, str]:
 
 def _refused(wait: Wait) -> tuple[WaitReason, str]:
     again = ""
-    if wait.again is not None and wait.again > wait.now:
-        again = f" It is tried again in {max(1, round(wait.again - wait.now))} s."
+    if wait.retry_at is not None and wait.retry_at > wait.now:
+        again = f" It is tried again in {max(1, round(wait.retry_at - wait.now))} s."
     detail = f" ({wait.message})" if wait.message else ""
     if wait.reason == Reason.BROKER_UNAVAILABLE:
         return WaitReason.BROKER, f"The way to the workers is interrupted{detail}.{again}"
@@ -136,11 +136,11 @@ def _estimate(wait: Wait, why: WaitReason, ahead: int, rules: QueueRules) -> flo
         return 0.0
     if why in {WaitReason.PROVIDER, WaitReason.BROKER, WaitReason.NO_WORKER}:
         return None
-    if wait.run is None or wait.runs < _MIN_RUNS_FOR_ESTIMATE:
+    if wait.mean_run is None or wait.runs < _MIN_RUNS_FOR_ESTIMATE:
         return None
     if why is WaitReason.USER_LIMIT:
-        return ((wait.rank or 0) + 1) * wait.run / max(1, min(rules.user_limit, wait.active))
-    return (ahead + 1) * wait.run / max(1, wait.running)
+        return ((wait.rank or 0) + 1) * wait.mean_run / max(1, min(rules.user_limit, wait.active))
+    return (ahead + 1) * wait.mean_run / max(1, wait.running)
 
 
 def _time(seconds: float | None) -> datetime | None:

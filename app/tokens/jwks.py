@@ -48,7 +48,7 @@ class JwksCache:
         max_bytes: int = 256 * 1024,
         unknown_kid_interval: float = 30,
     ) -> None:
-        """All times in seconds."""
+        """Fetch nothing yet. All times are in seconds."""
         self._url = httpx.URL(url)
         self._http = http
         self._algorithms = algorithms

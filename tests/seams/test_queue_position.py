@@ -26,13 +26,13 @@ async def test_ranks_and_counts_follow_the_builds(store: BuildStore, waits: Queu
 
     wait = await waits.read(ANN, second)
     assert (wait.rank, wait.turn, wait.users, wait.queued) == (1, 0, 2, 3)
-    assert (wait.dispatched, wait.place, wait.active, wait.running) == (0, None, 0, 0)
-    assert wait.worker_seen is None and wait.run is None and wait.runs == 0
+    assert (wait.dispatched, wait.dispatched_rank, wait.active, wait.running) == (0, None, 0, 0)
+    assert wait.worker_seen is None and wait.mean_run is None and wait.runs == 0
 
     sent, who = await dispatch(store, queue_ttl=60)
     assert sent == first
     wait = await waits.read(ANN, first)
-    assert (wait.rank, wait.place, wait.dispatched, wait.sent) == (None, 0, 1, True)
+    assert (wait.rank, wait.dispatched_rank, wait.dispatched, wait.sent) == (None, 0, 1, True)
     assert wait.claim_by is not None and wait.claim_by > wait.now
     wait = await waits.read(ANN, second)
     assert (wait.rank, wait.active, wait.dispatched) == (0, 1, 1)
@@ -52,7 +52,7 @@ async def test_how_long_builds_run_is_learned_from_their_ends(
     await store.leases.finish(build_id, who, lease_id=held.lease_id, result=result())
     wait = await waits.read(ANN, await submit(store, ANN))
     assert wait.runs == 1
-    assert wait.run is not None and wait.run >= 0
+    assert wait.mean_run is not None and wait.mean_run >= 0
 
 
 async def test_one_that_was_put_back_says_why_and_until_when(
@@ -64,4 +64,4 @@ async def test_one_that_was_put_back_says_why_and_until_when(
     await store.dispatching.put_back(taken, delay=30, reason="no_token", message="it said 503")
     wait = await waits.read(ANN, build_id)
     assert (wait.reason, wait.message, wait.rank) == ("no_token", "it said 503", None)
-    assert wait.again is not None and 0 < wait.again - wait.now <= 30
+    assert wait.retry_at is not None and 0 < wait.retry_at - wait.now <= 30

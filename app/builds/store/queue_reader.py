@@ -22,13 +22,13 @@ class Wait:
     users: int  #: users with builds queued
     queued: int  #: builds of all users that no worker has begun
     dispatched: int  #: of these, the ones that are on their way to a worker
-    place: int | None  #: its rank among the dispatched, by the time of their deadline
+    dispatched_rank: int | None  #: its rank among the dispatched, by the time of their deadline
     claim_by: float | None  #: until when it must be claimed, once dispatched
     sent: bool  #: whether its message was sent, or is about to be
-    again: float | None  #: when it is queued again, after it was put back
+    retry_at: float | None  #: when it is queued again, after it was put back
     active: int  #: its user's builds that are dispatched or running
     running: int  #: builds of all users that are running
-    run: float | None  #: the moving average of run times, in seconds
+    mean_run: float | None  #: the moving average of run times, in seconds
     runs: int  #: builds in this average
     worker_seen: float | None  #: when a worker called last
 
@@ -58,7 +58,7 @@ class QueueReader:
             pipe.hgetall(keys.PACE)
             found: Any = await pipe.execute()
         (seconds, micros), record, rank, turn, users, queued, dispatched, place = found[:8]
-        claim_by, again, active, running, pace = found[8:]
+        claim_by, retry_at, active, running, pace = found[8:]
         reason, message, phase = (str(field or b"", "utf-8") for field in record)
         return Wait(
             now=seconds + micros / 1_000_000,
@@ -69,13 +69,13 @@ class QueueReader:
             users=users,
             queued=queued,
             dispatched=dispatched,
-            place=place,
+            dispatched_rank=place,
             claim_by=_seconds(claim_by),
             sent=phase == "sent",
-            again=_seconds(again),
+            retry_at=_seconds(retry_at),
             active=active,
             running=running,
-            run=_of(pace, b"run_ms"),
+            mean_run=_of(pace, b"run_ms"),
             runs=int(pace.get(b"runs", 0)),
             worker_seen=_of(pace, b"worker_seen"),
         )

@@ -17,7 +17,7 @@ class Taken:
     take: int  #: fencing token: what its dispatcher writes counts only until the next take
     failures: int  #: failed dispatches in a row
     trace: str = ""  #: context of its submission's trace, as `app.observability.tracing` writes it
-    more: bool = True  #: whether another user may have a build to dispatch
+    more: bool = True  #: whether an owner waits for a turn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

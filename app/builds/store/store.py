@@ -20,6 +20,9 @@ from app.builds.store.stream_source import StreamSource
 
 
 class BuildStore:
+    """`BuildStore` holds the parts of the store, which share one client and one pipelined
+    connection."""
+
     def __init__(self, redis: "Redis") -> None:
         """Take over the client: `close` closes it."""
         self._redis = redis

@@ -20,18 +20,20 @@ ALONE = Wait(
     users=1,
     queued=1,
     dispatched=0,
-    place=None,
+    dispatched_rank=None,
     claim_by=None,
     sent=False,
-    again=None,
+    retry_at=None,
     active=0,
     running=0,
-    run=60.0,
+    mean_run=60.0,
     runs=10,
     worker_seen=990.0,
 )
 #: Its message lies in the queue since a minute.
-SENT = replace(ALONE, rank=None, turn=None, dispatched=1, place=0, sent=True, claim_by=1540.0)
+SENT = replace(
+    ALONE, rank=None, turn=None, dispatched=1, dispatched_rank=0, sent=True, claim_by=1540.0
+)
 
 
 def test_one_alone_is_about_to_begin() -> None:
@@ -72,7 +74,7 @@ def test_without_any_worker_ever_it_asks_for_one() -> None:
 
 
 def test_a_message_behind_running_builds_waits_for_a_worker() -> None:
-    queue = explain(replace(SENT, place=2, dispatched=3, queued=3, running=6), RULES)
+    queue = explain(replace(SENT, dispatched_rank=2, dispatched=3, queued=3, running=6), RULES)
     assert queue.why is WaitReason.WORKERS_BUSY
     assert (queue.position, queue.estimate) == (3, 3 * 60 / 6)
 
@@ -90,7 +92,7 @@ def test_a_message_that_was_just_sent_is_on_its_way() -> None:
     ],
 )
 def test_what_failed_is_named_with_the_time_of_the_next_try(reason: str, why: WaitReason) -> None:
-    wait = replace(ALONE, reason=reason, message="it said 503", rank=None, again=1012.0)
+    wait = replace(ALONE, reason=reason, message="it said 503", rank=None, retry_at=1012.0)
     queue = explain(wait, RULES)
     assert (queue.why, queue.estimate) == (why, None)
     assert "it said 503" in queue.message and "12 s" in queue.message
@@ -100,4 +102,4 @@ def test_what_failed_is_named_with_the_time_of_the_next_try(reason: str, why: Wa
 def test_nobody_guesses_from_too_few_builds() -> None:
     busy = replace(SENT, running=6, runs=2)
     assert explain(busy, RULES).estimate is None
-    assert explain(replace(busy, run=None, runs=0), RULES).estimate is None
+    assert explain(replace(busy, mean_run=None, runs=0), RULES).estimate is None

@@ -35,7 +35,7 @@ for _, id in ipairs(due('delayed')) do
   offer_turn(owner)
 end
 
--- Builds that ended before the retention are deleted.
+-- Builds that ended longer ago than the retention are deleted.
 for _, id in ipairs(due('ended', now - retention)) do
   local r = redis.call('HMGET', build_key(id), 'owner', 'status')
   redis.call('ZREM', index_key(r[1], 'all'), id)
