@@ -109,59 +109,85 @@ def make_tokens(
 ) -> Tokens:
     """Wire verifier and minter as the settings say; `http` reaches the provider and the issuer."""
     keys = JwksCache(settings.keys_url, http, frozenset(settings.algorithms))
-    issuers = [
-        TrustedIssuer(
-            issuer=settings.issuer,
-            keys=keys,
-            algorithms=frozenset(settings.algorithms),
-            dialect=settings.token_dialect,
-        )
-    ]
-    local: LocalMinter | None = None
-    if settings.minter == "local":
-        local = LocalMinter(
-            keys=own.signing,
-            issuer=settings.local_issuer,
-            client_id=settings.mint_client_id,
-            audience=settings.build_audience,
-            namespace=settings.claim_namespace,
-            worker_keys=settings.dpop_worker_keys,
-        )
-        issuers.append(
-            TrustedIssuer(
-                issuer=settings.local_issuer,
-                keys=local.key_source(),
-                algorithms=frozenset({"ES256", "RS256"}),
-            )
-        )
-    policy = Policy(
-        audience=settings.audience,
-        mint_audience=settings.build_audience,
-        namespace=settings.claim_namespace,
-        minting_clients=frozenset({settings.mint_client_id}),
-        minting_issuers=frozenset({issuers[-1].issuer}),
-        delegated=scopes.DELEGATED,
-        leeway=settings.leeway,
-        worker_keys=frozenset(settings.dpop_worker_keys),
+    users = TrustedIssuer(
+        issuer=settings.issuer,
+        keys=keys,
+        algorithms=frozenset(settings.algorithms),
+        dialect=settings.token_dialect,
     )
-    verifier = Verifier(issuers, policy)
-    if local:
-        return Tokens(verifier=verifier, minter=local, keys=keys, published=local.jwks())
-    authentication = _authentication(settings, own.assertion)
-    if settings.minter == "token_exchange":
-        return _exchanging(settings, http, authentication, verifier, keys, prefetched, on_exchange)
-    endpoint = TokenEndpoint(settings.token_url, authentication, http, body=settings.mint_body)
+    context = _Context(settings, http, own, prefetched, on_exchange, keys, users)
+    return _PROVIDERS[settings.minter](context)
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What a provider's row of `_PROVIDERS` makes its parts of."""
+
+    settings: Settings
+    http: httpx.AsyncClient
+    own: OwnKeys
+    prefetched: PrefetchedTokenSource
+    on_exchange: OnExchange
+    keys: JwksCache
+    users: TrustedIssuer  #: the issuer of users' tokens
+
+    def verifier(self, minting: TrustedIssuer) -> Verifier:
+        """Make the verifier of users' tokens and of build tokens, which `minting` issues."""
+        settings = self.settings
+        policy = Policy(
+            audience=settings.audience,
+            mint_audience=settings.build_audience,
+            namespace=settings.claim_namespace,
+            minting_clients=frozenset({settings.mint_client_id}),
+            minting_issuers=frozenset({minting.issuer}),
+            delegated=scopes.DELEGATED,
+            leeway=settings.leeway,
+            worker_keys=frozenset(settings.dpop_worker_keys),
+        )
+        return Verifier([self.users] if minting is self.users else [self.users, minting], policy)
+
+
+def _local(context: _Context) -> Tokens:
+    settings = context.settings
+    minter = LocalMinter(
+        keys=context.own.signing,
+        issuer=settings.local_issuer,
+        client_id=settings.mint_client_id,
+        audience=settings.build_audience,
+        namespace=settings.claim_namespace,
+        worker_keys=settings.dpop_worker_keys,
+    )
+    minting = TrustedIssuer(
+        issuer=settings.local_issuer,
+        keys=minter.key_source(),
+        algorithms=frozenset({"ES256", "RS256"}),
+    )
+    return Tokens(
+        verifier=context.verifier(minting),
+        minter=minter,
+        keys=context.keys,
+        published=minter.jwks(),
+    )
+
+
+def _client_credentials(context: _Context) -> Tokens:
+    settings = context.settings
+    verifier = context.verifier(context.users)
+    endpoint = TokenEndpoint(
+        settings.token_url, _authentication(context), context.http, body=settings.mint_body
+    )
     return Tokens(
         verifier=verifier,
         minter=ClientCredentialsMinter(
             endpoint, settings.build_audience, verifier, target=settings.mint_target
         ),
-        keys=keys,
+        keys=context.keys,
         published={"keys": []},
     )
 
 
-def _authentication(settings: Settings, key: AssertionKey | None) -> ClientAuthentication:
+def _authentication(context: _Context) -> ClientAuthentication:
+    settings, key = context.settings, context.own.assertion
     client_id, secret = settings.mint_client_id, settings.mint_client_secret
     if key:
         audience = settings.mint_assertion_audience or settings.issuer
@@ -177,35 +203,28 @@ def _authentication(settings: Settings, key: AssertionKey | None) -> ClientAuthe
 # ── token exchange ────────────────────────────────────────────────────────────────────────────
 
 
-def _exchanging(
-    settings: Settings,
-    http: httpx.AsyncClient,
-    authentication: ClientAuthentication,
-    verifier: Verifier,
-    keys: JwksCache,
-    prefetched: PrefetchedTokenSource,
-    on_exchange: OnExchange,
-) -> Tokens:
-    seal = settings.seal
+def _token_exchange(context: _Context) -> Tokens:
+    settings, seal = context.settings, context.settings.seal
     if seal is None:  # pragma: no cover
         raise SettingsError("BATON_MESSAGE_KEYS is not set")
+    verifier = context.verifier(context.users)
     exchanged = ExchangedTokens(verifier)
     endpoint = TokenEndpoint(
         settings.token_url,
-        authentication,
-        http,
+        _authentication(context),
+        context.http,
         deadline=_EXCHANGE_TIMEOUT,
         attempts=_MAX_EXCHANGE_ATTEMPTS,
     )
     exchange = TokenExchange(endpoint, exchanged, target=settings.mint_target)
     return Tokens(
         verifier=verifier,
-        minter=PrefetchedTokenMinter(prefetched, seal, exchanged),
-        keys=keys,
+        minter=PrefetchedTokenMinter(context.prefetched, seal, exchanged),
+        keys=context.keys,
         published={"keys": []},
         exchanged=exchanged,
         exchange=lambda subject_token: _prefetch_with(
-            exchange, subject_token, settings, seal, on_exchange
+            exchange, subject_token, settings, seal, context.on_exchange
         ),
     )
 
@@ -240,3 +259,11 @@ def _prefetch_with(
         )
 
     return prefetch
+
+
+#: What `BATON_MINTER` names.
+_PROVIDERS: Final[Mapping[str, Callable[[_Context], Tokens]]] = {
+    "client_credentials": _client_credentials,
+    "token_exchange": _token_exchange,
+    "local": _local,
+}

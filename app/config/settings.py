@@ -362,6 +362,15 @@ class Settings(FromEnvironment):
         return self.jwks_url or self.issuer.rstrip("/") + "/.well-known/jwks.json"
 
     @property
+    def discovery_url(self) -> str:
+        return self.issuer.rstrip("/") + "/.well-known/openid-configuration"
+
+    @property
+    def root_path(self) -> str:
+        """The path that precedes all paths of the API; empty at a host's root."""
+        return urlsplit(self.api_url).path.rstrip("/")
+
+    @property
     def token_url(self) -> str:
         """Return the token endpoint that build tokens come from."""
         return self.mint_token_url or self.issuer.rstrip("/") + "/oauth/token"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.bootstrap.api import stop
+from app.bootstrap.running import stop
 from app.builds.dispatch import Dispatcher, DispatchRules
 from app.builds.errors import QueueUnavailable, StoreUnavailable
 from app.builds.ids import BuildIds

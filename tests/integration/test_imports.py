@@ -68,7 +68,8 @@ RULES: Mapping[str, tuple[set[str], set[str]]] = {
     ),
     "api": (
         SERVER
-        | {"app.api", "app.bootstrap.api", "app.bootstrap.tokens", "app.builds", "app.tls"}
+        | {"app.api", "app.bootstrap.api", "app.bootstrap.running", "app.bootstrap.tokens"}
+        | {"app.builds", "app.minting", "app.tls"}
         | {"app.config.lifetime", "app.config.rates", "app.config.settings", "app.tokens"},
         {"opentelemetry.sdk", "rich", "worker"},
     ),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from app.bootstrap.api import stop
+from app.bootstrap.running import stop
 from app.builds import pubsub as module
 from app.builds.pubsub import PubSub, WakeUp
 from app.builds.store import BuildStore, connect
