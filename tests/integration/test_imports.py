@@ -63,7 +63,7 @@ RULES: Mapping[str, tuple[set[str], set[str]]] = {
     "issuer": (
         SERVER
         | {"app.api.middleware.security_headers", "app.bootstrap.issuer", "app.issuer"}
-        | {"app.config.issuer_settings", "app.tokens"},
+        | {"app.config.issuer_settings", "app.minting", "app.tokens"},
         (SERVERS | HEAVY) - {"asyncio", "cryptography", "pydantic", "starlette", "uvicorn"},
     ),
     "api": (
