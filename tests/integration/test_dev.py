@@ -201,7 +201,7 @@ def test_without_a_redis_it_runs_all_the_same_and_says_that_nothing_is_kept(tmp_
 
     with Dev(tmp_path / "data", PATH=str(programs), PYTHONPATH=str(tmp_path)) as dev:
         dev.wait_ready()
-        assert "store  │ ready: fakeredis: nothing is kept" in dev.output
+        assert "ready: fakeredis: nothing is kept; redis-server or valkey-server" in dev.output
 
         done = dev.baton("submit", "-f", "--run", "seq 20000", "--run", "false", token=dev.token())
 

@@ -126,7 +126,9 @@ class Stack:
         server = store_server.choose(self._options.data.resolve() / "store")
         store_server.start(server, self._supervisor, self._env())
         what = f"{server.name}, data in {self._options.data}"
-        self._progress("store", what if server.keeps else f"{server.name}: nothing is kept")
+        if not server.keeps:
+            what = f"{server.name}: nothing is kept; redis-server or valkey-server would keep it"
+        self._progress("store", what)
         return server.url, server.broker_url
 
     def _start_issuer(self, secret: str) -> Child:
