@@ -1,7 +1,7 @@
-"""The `baton` command: starts rooms and calls the API; owns no rules.
+"""The `baton` command starts the parts of Baton and calls the API; it decides nothing itself.
 
-Exit codes: 0 all is well (a followed build succeeded), 1 it did not, 2 the command or a setting is
-wrong, 130 interrupted.
+It exits with 0 when all is well (a followed build succeeded), 1 when not, 2 when the command or a
+setting is wrong, and 130 when interrupted.
 """
 
 import gc
@@ -14,7 +14,7 @@ import click
 
 from app.errors import BatonError
 
-#: The commands, in the order of `baton --help`: where each of them lives, and what it does.
+#: The commands in the order of `baton --help`, each with its module and its short help.
 COMMANDS: Final = {
     "submit": ("app.cli.commands.submit", "Submit a build."),
     "list": ("app.cli.commands.list", "List your builds, newest first."),
@@ -43,16 +43,19 @@ _INTERRUPTED: Final = 130
 
 
 class _Deferred(click.Command):
-    """A command whose module is loaded when it is called, so that `baton list` does not wait for
-    what only `baton api` imports. Help and completion of `baton` need no more than is here."""
+    """A `_Deferred` command loads its module when it is called.
+
+    So `baton list` does not wait for what only `baton api` imports. Help and completion of `baton`
+    need only what is here.
+    """
 
     def __init__(self, name: str, module: str, short_help: str) -> None:
         super().__init__(name, short_help=short_help)
         self._module = module
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401  click's own
-        """The context of the command itself, which click calls from then on."""
-        gc.disable()  # what an import makes stays: looking for garbage takes a tenth of its time
+        """Load the command, and return its own context, with which click goes on."""
+        gc.disable()  # what an import makes stays: collecting garbage takes a tenth of its time
         module = import_module(self._module)
         gc.enable()
         command = getattr(module, f"{self.name}_command".replace("-", "_"))
@@ -62,7 +65,7 @@ class _Deferred(click.Command):
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In their own order, where click has that of the alphabet."""
+        """Return the names in the order of `COMMANDS`, where click sorts them."""
         del ctx
         return list(self.commands)
 
@@ -85,7 +88,7 @@ def baton() -> None:
 
 
 def main() -> None:
-    """The entry point: every error that has a sentence ends as that sentence."""
+    """Run the command line and exit; every error of ours is shown as its one sentence."""
     if sys.platform != "linux":  # a wheel without compiled code cannot say so to an installer
         click.echo(f"baton: this is {sys.platform}, and Baton runs on Linux", err=True)
         sys.exit(_WRONG)
@@ -101,7 +104,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter would complain about it at its exit.
+        # The reader of our output has gone; the interpreter would complain about that at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)

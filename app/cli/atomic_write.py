@@ -1,17 +1,17 @@
-"""Files that are there whole or not at all."""
+"""`write_atomically` writes a file so that readers see it whole or not at all."""
 
 import os
 import secrets
 from pathlib import Path
 from typing import Final
 
-OWNER: Final = 0o600  #: mode of what nobody else may read
+OWNER: Final = 0o600  #: mode of a file that only its owner may read
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
-    """The file appears whole or stays as it was; nobody sees it with another mode.
+    """Write `text` and a newline to `path`; the file never has another mode than `mode`.
 
-    `text` gets a newline at its end. Raises `OSError`.
+    Raises `OSError`, and leaves the file as it was then.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER)

@@ -1,4 +1,4 @@
-"""The options that every client command shares, and the token that they call with."""
+"""`with_client` gives a command the options that all client commands share, and a client."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class NotSignedIn(click.ClickException):
-    """The command lacks a token, as it might lack an argument."""
+    """The command has no token to call with; a usage error, like a missing argument."""
 
     exit_code = 2
 
@@ -46,7 +46,11 @@ idempotency_key_option = click.option(
 
 
 def with_client(command: Callable[..., R]) -> Callable[..., R]:
-    """Add `--api` and `--token`, and hand the command a client that uses them."""
+    """Add `--api` and `--token`, and pass the command a client that uses them.
+
+    The command raises `NotSignedIn` without a token, and `click.UsageError` for one that cannot be
+    sent. The client is closed when the command returns.
+    """
 
     @api_option
     @click.option(

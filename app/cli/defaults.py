@@ -1,4 +1,4 @@
-"""What `baton dev` sets up and client commands take for granted, unless they are told otherwise."""
+"""These defaults are what `baton dev` sets up, and what client commands use without options."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""A build spec from a command's options, or from a file."""
+"""`from_file` and `from_options` make a build spec of what the user gives to `baton submit`."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _MAX_STEP_NAME: Final = 40
 
 
 def from_file(path: str) -> BuildSpec:
-    """The spec in a JSON file, `-` for stdin. Raises `click.UsageError` saying what is wrong."""
+    """Read the spec in a JSON file, `-` for stdin. Raises `click.UsageError`, which says why."""
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -36,7 +36,10 @@ def from_options(
     labels: Sequence[str],
     timeout: int | None,
 ) -> BuildSpec:
-    """The spec that options describe. Raises `click.UsageError` saying what is wrong."""
+    """Make the spec that options describe; `timeout` is in seconds.
+
+    Raises `click.UsageError`, which says what is wrong.
+    """
     if not scripts:
         raise click.UsageError("nothing to run: give --run 'COMMAND', or a spec file")
     if git is None and (ref or sha):
@@ -59,13 +62,13 @@ def from_options(
 
 
 def _url(git: str) -> str:
-    """A path of this machine becomes a file URL, for a worker on this machine."""
+    """Turn a directory of this machine into a file URL, for a worker on this machine."""
     path = Path(git)
     return path.resolve().as_uri() if "://" not in git and path.is_dir() else git
 
 
 def _names(scripts: Sequence[str]) -> list[str]:
-    """A name for each script: its first line, made different where two are the same."""
+    """Name each script by its first line, with a number where two are the same."""
     names: list[str] = []
     for script in scripts:
         lines = script.strip().splitlines() or ["(nothing)"]

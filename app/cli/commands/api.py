@@ -1,4 +1,4 @@
-"""`baton api`: the API, with dispatch and reaper, in this process."""
+"""`baton api` runs the API, with dispatch and reaper, in this process."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from app.observability.log_format import LogFormat, Style
 from app.observability.tracing import Tracing
 
 #: Files that an API process opens besides its clients' connections: to store, broker and issuer,
-#: modules, and the connections that are told that there are too many.
+#: modules, and the connections beyond the limit, which get a 503.
 _OTHER_FILES: Final = 300
 
 
@@ -43,7 +43,10 @@ def api_command(log_level: str, log_format: Style, access_log: bool) -> None:
 
 
 def _allow_open_files(max_connections: int) -> None:
-    """Let this process open as many as its connections need, if it may. Raises `SettingsError`."""
+    """Raise this process' limit of open files to what its connections need.
+
+    Raises `SettingsError` when its hard limit is too low.
+    """
     needed = max_connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:

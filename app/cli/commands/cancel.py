@@ -1,4 +1,4 @@
-"""`baton cancel`: builds that shall end."""
+"""`baton cancel` cancels builds."""
 
 import click
 

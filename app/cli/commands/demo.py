@@ -1,4 +1,4 @@
-"""`baton demo`: a guided tour of one build on the real stack, which checks what it shows."""
+"""`baton demo` gives a guided tour of one build on the real stack, and checks what it shows."""
 
 import os
 import shutil
@@ -34,16 +34,16 @@ from app.contract.spec import BuildSpec, Source
 from app.contract.status import Status
 
 _USER: Final = "ann"
-_NAMESPACE: Final = "https://example.com/"  #: of the custom claims, as the settings' default has it
-_CHECKOUT: Final = Path(__file__).parents[3]  #: where this runs from one
+_NAMESPACE: Final = "https://example.com/"  #: of the custom claims, the settings' default
+_CHECKOUT: Final = Path(__file__).parents[3]  #: the repository, if this runs from a checkout
 #: Lines of the parts' output that are shown when the tour ends badly.
 _LAST_LINES: Final = 40
-#: Seconds after which a build that nobody takes is given up: a demo does not wait for a day.
+#: Seconds after which a queued build is given up: a demo does not wait for a day.
 _QUEUE_WAIT: Final = 90
 
 
 class DemoFailed(Exception):
-    """Something fell short of what it should be."""
+    """A check of the tour failed; the message says which."""
 
 
 @click.command("demo")
@@ -53,8 +53,8 @@ def demo_command() -> None:
     Nothing is left behind. Exits with 0 when every check held.
     """
     console = Console(highlight=False, soft_wrap=True)
-    said: deque[str] = deque(maxlen=_LAST_LINES)
-    supervisor = Supervisor(lambda name, line: said.append(f"{name:6} │ {line}"))
+    output: deque[str] = deque(maxlen=_LAST_LINES)
+    supervisor = Supervisor(lambda name, line: output.append(f"{name:6} │ {line}"))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     try:
@@ -65,9 +65,9 @@ def demo_command() -> None:
         sys.exit(130)
     except (DemoFailed, StackError, StartFailed, SignInFailed, ClientError) as error:
         console.print(f"\n✗ {error}", style="bold red", markup=False)
-        if said and not isinstance(error, StartFailed):  # which has them in its message
+        if output and not isinstance(error, StartFailed):  # whose message has the lines
             console.print("What the parts said last:", style="bright_black")
-            for line in said:
+            for line in output:
                 console.print(Text(f"  {line}", style="bright_black"))
         sys.exit(1)
 
@@ -80,7 +80,7 @@ def _interrupted(number: int, frame: object) -> None:
 @contextmanager
 def _temporary() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="baton-demo-"))
-    folder.chmod(0o755)  # builds may run as another user, who has to reach the repository
+    folder.chmod(0o755)  # builds may run as another user, which has to read the repository
     try:
         yield folder
     finally:
@@ -147,7 +147,7 @@ class _Tour:
         return build
 
     def _stream(self, client: BatonClient, build_id: str) -> tuple[bytes, bool]:
-        """The log, and whether its first line of a step was read while the build still ran."""
+        """Print the log as it comes; return it, and whether a step's line came before the end."""
         log, early = b"", False
         lines = SanitizedLines()
         begun = time.monotonic()
@@ -190,7 +190,8 @@ class _Tour:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without settings of Baton's, which belong to another stack; only the sandbox stays."""
+    """Return this process' environment without `BATON_*`, which is for another stack, but for the
+    sandbox."""
     kept = {"BATON_SANDBOX"}
     env = {k: v for k, v in os.environ.items() if not k.startswith("BATON_") or k in kept}
     return {**env, "BATON_MAX_QUEUE_WAIT": str(_QUEUE_WAIT)}

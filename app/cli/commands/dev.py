@@ -1,4 +1,4 @@
-"""`baton dev`: everything on one machine, in one terminal."""
+"""`baton dev` runs all parts of Baton on one machine, in one terminal."""
 
 import os
 import shutil
@@ -27,14 +27,14 @@ _WIDTH: Final = max(map(len, _COLOURS))
 
 
 class _Terminal:
-    """Lines of all parts, each behind its name; from several threads, one at a time."""
+    """A `_Terminal` prints the parts' lines, each after its part's name; safe in any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._starting = True
 
     def show(self, name: str, line: str) -> None:
-        # What a Redis says while it starts is advice for servers; if it fails, it is shown.
+        # What Redis prints at its start is advice for servers; `StartFailed` has it if it fails.
         if name == "store" and self._starting:
             return
         self._line(name, line)
@@ -62,7 +62,7 @@ class _Terminal:
 
 
 def _program() -> str:
-    """How this program is called here: by its name, where that is on the PATH."""
+    """Return how this program is called here: by its name, where that is on the PATH."""
     return "baton" if shutil.which("baton") else os.path.relpath(sys.argv[0])
 
 

@@ -1,4 +1,4 @@
-"""`baton doctor`: what is wrong with the service, and what to do about it."""
+"""`baton doctor` says what is wrong with the service, and what to do about it."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ _SHOWN: Final[Mapping[Mark, tuple[str, str]]] = {
     Mark.WRONG: ("✗", "red"),
     Mark.UNTRIED: ("\N{EN DASH}", "yellow"),
 }
-#: The same where the terminal knows no others.
+#: What stands for these signs where the output's encoding lacks them.
 _ASCII: Final[Mapping[str, str]] = {"✓": "+", "✗": "x", "\N{EN DASH}": "-", "→": ">"}
 
 
@@ -60,7 +60,7 @@ def doctor_command(
 
     Exit code: 0 nothing is wrong, 1 something is, 2 the settings or the command are.
     """
-    logging.disable(logging.CRITICAL)  # whatever matters is said by a finding
+    logging.disable(logging.CRITICAL)  # what matters is among the findings
     if worker and data:
         raise click.UsageError("--worker looks at this machine's settings, --data at others")
     code = 0
@@ -97,7 +97,7 @@ def doctor_command(
 
 
 def _reach_directly() -> None:
-    """Whatever proxy there is, the parts of a `baton dev` are on this machine."""
+    """Bypass any proxy for loopback, where the parts of a `baton dev` are."""
     near = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = near
 
@@ -118,16 +118,16 @@ def _lines(found: Sequence[Finding], wrong: int) -> None:
     width = max(len(each.check) for each in found)
     for each in found:
         mark, colour = _SHOWN[each.mark]
-        sign = click.style(_sayable(mark), fg=colour, bold=True)
-        click.echo(f"{sign} {each.check:{width}}  {_sayable(each.sentence)}")
+        sign = click.style(_encodable(mark), fg=colour, bold=True)
+        click.echo(f"{sign} {each.check:{width}}  {_encodable(each.sentence)}")
         if each.advice and each.mark is not Mark.OK:
-            click.echo(f"  {'':{width}}  {_sayable('→ ' + each.advice)}")
+            click.echo(f"  {'':{width}}  {_encodable('→ ' + each.advice)}")
     things = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
     click.echo(f"\n{things if wrong else 'nothing is wrong'}")
 
 
-def _sayable(text: str) -> str:
-    """In characters that the output knows."""
+def _encodable(text: str) -> str:
+    """Replace the characters that the output's encoding lacks."""
     encoding = sys.stdout.encoding or "ascii"
     try:
         text.encode(encoding)

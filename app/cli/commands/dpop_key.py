@@ -1,4 +1,4 @@
-"""`baton dpop-key`: the key that the build tokens of a pool of workers are bound to."""
+"""`baton dpop-key` makes the key that binds the build tokens of a pool of workers."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`baton issuer`: the embedded issuer, in this process."""
+"""`baton issuer` runs the embedded issuer in this process."""
 
 import os
 from typing import Final
@@ -10,7 +10,7 @@ from app.cli.serving.server import access_log, log_format, log_level, serve, set
 from app.config.issuer_settings import IssuerSettings
 from app.observability.log_format import LogFormat, Style
 
-#: Connections of a development issuer.
+#: Connections at once; it is for development, and needs few.
 _MAX_CONNECTIONS: Final = 200
 
 

@@ -1,4 +1,4 @@
-"""`baton list`: the newest builds."""
+"""`baton list` prints the newest builds."""
 
 from typing import Final
 

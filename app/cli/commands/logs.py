@@ -1,4 +1,4 @@
-"""`baton logs`: a build's log, or what comes of it."""
+"""`baton logs` prints a build's log, or follows it."""
 
 import click
 

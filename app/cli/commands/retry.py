@@ -1,4 +1,4 @@
-"""`baton retry`: the same build again."""
+"""`baton retry` submits the same build again."""
 
 import click
 

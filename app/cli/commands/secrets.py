@@ -1,4 +1,4 @@
-"""`baton secrets`: what the parts of one installation share and nobody else may know, in files."""
+"""`baton secrets` makes the files of secrets that the parts of one installation share."""
 
 import secrets
 from pathlib import Path
@@ -61,7 +61,7 @@ def secrets_command(folder: Path, redis: str) -> None:
 
 
 def _url(path: Path, user: str, redis: str) -> str:
-    """Have the user's URL in a file, with the password that is there; returns the password."""
+    """Write a user's URL to a file; return its password, which is the file's or a new one."""
     known = urlsplit(path.read_text(encoding="utf-8").strip()).password if path.exists() else None
     password = known or _fresh()
     write_atomically(path, f"redis://{user}:{password}@{redis}/0", OWNER)
@@ -69,7 +69,7 @@ def _url(path: Path, user: str, redis: str) -> str:
 
 
 def _shared_keys(path: Path, copy: Path) -> None:
-    """Have the same keys in both files: those of the first, or else new ones."""
+    """Write the same keys to both files: those of the first, or new ones."""
     if not path.exists():
         write_atomically(path, new_key(), OWNER)
     keys = path.read_text(encoding="utf-8").strip()

@@ -1,4 +1,4 @@
-"""`baton show`: one build, with its steps."""
+"""`baton show` prints one build, with its steps."""
 
 import click
 from rich.console import Console

@@ -1,4 +1,4 @@
-"""`baton submit`: a build from options, or from a file."""
+"""`baton submit` submits a build from options, or from a file."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`baton token`: a user token of the embedded issuer."""
+"""`baton token` prints a user token of the embedded issuer."""
 
 import click
 

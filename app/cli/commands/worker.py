@@ -1,4 +1,4 @@
-"""`baton worker`: a worker, in this process."""
+"""`baton worker` runs a worker in this process."""
 
 import gc
 import runpy
@@ -12,6 +12,6 @@ def worker_command() -> None:
 
     Its settings are BATON_* variables; a wrong or missing one stops the start.
     """
-    gc.disable()  # until everything is imported: the worker goes on with it
-    # By its name alone: what is installed beside us knows nothing of us, nor we of it.
+    gc.disable()  # until everything is imported; the worker enables it again
+    # By its name alone, since `app` never imports `worker`.
     runpy.run_module("worker", run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""The repository that `baton demo` builds: two commits, three steps that take a moment."""
+"""`make_repository` makes what `baton demo` builds: two commits, and three steps of a moment."""
 
 import os
 import shutil
@@ -38,7 +38,10 @@ _SECOND: Final = {
 
 
 def make_repository(path: Path) -> str:
-    """Make it at `path`; returns the last commit. Raises `StackError` when there is no git."""
+    """Make the repository at `path`, which must not exist; return the id of its last commit.
+
+    Raises `StackError` when git is missing or fails.
+    """
     if shutil.which("git") is None:
         raise StackError("git is needed: the demo builds a git repository")
     path.mkdir()
@@ -52,7 +55,7 @@ def make_repository(path: Path) -> str:
 
 
 def _git(path: Path, *arguments: str) -> str:
-    """Run git as nobody in particular: the person's own configuration is left out."""
+    """Run git without the user's own configuration; return its output. Raises `StackError`."""
     own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com")
     done = subprocess.run(

@@ -1,4 +1,7 @@
-"""The API's settings in a running `baton dev`, for whoever may read its data directory."""
+"""These functions keep the API's settings of a running `baton dev` in its data directory.
+
+`baton doctor --data` reads them there.
+"""
 
 import contextlib
 import json
@@ -11,25 +14,29 @@ _NAME: Final = "api-settings.json"
 
 
 class NoSettings(Exception):
-    """No `baton dev` runs with that directory; the message says so."""
+    """No `baton dev` runs with that data directory."""
 
 
 def write_settings(data: Path, environ: Mapping[str, str]) -> None:
-    """For as long as the stack runs, and for our own user only, like the keys beside it."""
+    """Write the `BATON_*` variables of `environ` in place of older ones, for this user alone.
+
+    Raises `OSError`.
+    """
     settings = {name: value for name, value in environ.items() if name.startswith("BATON_")}
     remove_settings(data)
-    kept = os.open(data / _NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(kept, "w", encoding="utf-8") as file:
+    descriptor = os.open(data / _NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(settings, file)
 
 
 def remove_settings(data: Path) -> None:
+    """Delete the settings, when the stack ends; safe to call twice."""
     with contextlib.suppress(FileNotFoundError):
         (data / _NAME).unlink()
 
 
 def read_settings(data: Path) -> dict[str, str]:
-    """Raises `NoSettings`."""
+    """Read the settings of the stack that uses `data`. Raises `NoSettings`."""
     try:
         found = json.loads((data / _NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,10 +1,13 @@
-"""The Redis of `BATON_REDIS_URL`; loaded only where it is set, as the client takes long to load."""
+"""`answers` checks the Redis of `BATON_REDIS_URL`.
+
+This module is imported only where that is set, as the Redis client takes long to import.
+"""
 
 import redis
 
 
 def answers(url: str) -> bool:
-    """Whether a Redis answers at `url`, and has loaded its data."""
+    """Whether a Redis answers at `url` within 2 s, and has loaded its data."""
     try:
         with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
             return bool(client.ping())

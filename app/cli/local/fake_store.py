@@ -1,6 +1,6 @@
-"""The store of last resort: a Redis written in Python, in this process. Keeps nothing.
+"""`python -m app.cli.local.fake_store PORT` is the store of last resort: a Redis written in Python.
 
-`python -m app.cli.local.fake_store PORT`, on loopback, without a password.
+It listens on loopback, asks for no password, and loses its data when it ends.
 """
 
 import sys
@@ -10,10 +10,10 @@ from fakeredis import TcpFakeServer
 
 
 class _Replies:
-    """A client's connection whose errors are replies, as in Redis.
+    """A `_Replies` wraps a client's connection so that errors are replies, as in Redis.
 
-    fakeredis hangs up after an error; but NOSCRIPT is how clients learn to send a script, and an
-    error's text has to be one line.
+    fakeredis closes the connection after an error; but NOSCRIPT is how clients learn to send a
+    script. An error's text is made one line, as the protocol wants it.
     """
 
     def __init__(self, connection: Any) -> None:  # noqa: ANN401  private to fakeredis
@@ -27,12 +27,12 @@ class _Replies:
             return self._connection.read_response()
         except ConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001  error boundary: the client hears of it
+        except Exception as error:  # noqa: BLE001  error boundary: the client gets it as a reply
             return type(error)(" ".join(str(error).split()))
 
 
 def serve(port: int) -> None:
-    """Serve until killed."""
+    """Serve on 127.0.0.1 until killed."""
     server = TcpFakeServer(("127.0.0.1", port))
 
     class Handler(server.RequestHandlerClass):  # type: ignore[name-defined,misc]

@@ -1,7 +1,7 @@
-"""Becomes a program that is killed when its parent ends, however that ends.
+"""This program becomes another one, which the kernel kills when its parent ends, however that ends.
 
-`python -I -S pdeathsig_exec.py PARENT-PID PROGRAM [ARGUMENT…]`; imports next to nothing, so that it
-starts in an instant.
+It runs as `python -I -S pdeathsig_exec.py PARENT-PID PROGRAM [ARGUMENT…]`, and imports next to
+nothing, so that it starts in an instant.
 """
 
 import os
@@ -13,6 +13,7 @@ from app import prctl
 
 
 def main() -> None:
+    """Set the parent's death signal, then execute PROGRAM; exit when the parent is gone already."""
     parent, program = int(sys.argv[1]), sys.argv[2:]
     prctl.set_parent_death_signal(signal.SIGKILL)
     if os.getppid() != parent:

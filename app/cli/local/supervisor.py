@@ -1,7 +1,7 @@
-"""Child processes that start one after the other and all end together.
+"""`Supervisor` starts child processes one after the other, and ends them all together.
 
-Used from the main thread only: on Linux, a child is killed when the thread that started it ends,
-which is how even `kill -9` of this process leaves nobody behind.
+It is used from the main thread only: on Linux, a child is killed when the thread that started it
+ends, which is how even `kill -9` of this process leaves no child behind.
 """
 
 import os
@@ -19,26 +19,26 @@ from typing import Final
 from app.cli.display.terminal_sanitizer import sanitized
 from app.cli.local import pdeathsig_exec
 
-#: Lines kept of each child's output, to be shown when it ends unexpectedly.
+#: Lines kept of each child's output, shown when it ends unexpectedly.
 _MAX_CACHED_LINES: Final = 20
 #: Characters of a line, after which it is cut in two.
 _MAX_LINE: Final = 8192
-#: Seconds between looks at a child that is starting or stopping.
+#: Seconds between checks of a child that is starting or stopping.
 _POLL_INTERVAL: Final = 0.05
 
 Show = Callable[[str, str], None]  #: takes a child's name and a line of its output
 
 
 class StartFailed(Exception):
-    """A child did not come up, or ended unasked; the message has its last lines."""
+    """A child was not ready in time, or ended by itself; the message has its last lines."""
 
 
 class Interrupted(BaseException):
-    """A signal asked for the end. Not an `Exception`: nothing may take it for a failure."""
+    """A signal asked for the end. Not an `Exception`, so that no handler takes it for a failure."""
 
 
 class Child:
-    """One process of the supervisor's."""
+    """A `Child` is one process of a supervisor."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], grace: float) -> None:
         self.name = name
@@ -51,8 +51,8 @@ class Child:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def obituary(self) -> str:
-        """How it ended, and its last words."""
+    def last_output(self) -> str:
+        """Say how the child ended, or that it is not ready, and add its last lines."""
         status = self.process.poll()
         if status is None:
             how = "is not ready"
@@ -67,6 +67,11 @@ class Child:
 
 
 class Supervisor:
+    """A `Supervisor` starts children, watches them, and stops them all.
+
+    `show` is called with each line of a child's output, from a thread for each child.
+    """
+
     def __init__(self, show: Show) -> None:
         self._show = show
         self._children: list[Child] = []
@@ -75,7 +80,8 @@ class Supervisor:
         self._hurried = False
 
     def interrupt(self, number: int, _: object = None) -> None:
-        """A signal handler: the first signal asks for the end, the next one for a quick one."""
+        """Handle a signal: the first one has `watch` raise `Interrupted`, one during `stop` has it
+        kill at once."""
         self._hurried = self._stopping
         self._events.put(signal.Signals(number))
 
@@ -88,7 +94,10 @@ class Supervisor:
         stdin: bytes = b"",
         grace: float = 5,
     ) -> Child:
-        """Start a child; what it writes goes to `show`, line by line. Raises `StartFailed`."""
+        """Start a child, which reads `stdin` and whose output goes to `show`, line by line.
+
+        `grace` is the seconds between SIGTERM and SIGKILL. Raises `StartFailed`.
+        """
         launcher = [sys.executable, "-I", "-S", pdeathsig_exec.__file__, str(os.getpid())]
         try:
             process = subprocess.Popen(
@@ -97,8 +106,8 @@ class Supervisor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                # Its own session: a Ctrl-C of the terminal reaches only us, and nothing in there
-                # can ask for a password.
+                # In a session of its own, no Ctrl-C of the terminal reaches the child, and it
+                # cannot ask for a password.
                 start_new_session=True,
             )
         except OSError as error:
@@ -115,15 +124,18 @@ class Supervisor:
         return child
 
     def wait_ready(self, child: Child, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Wait until `ready()`. Raises `StartFailed` after `seconds`, or when a child has ended."""
+        """Poll `ready` until it is true.
+
+        Raises `StartFailed` after `seconds`, or when a child has ended, and `Interrupted`.
+        """
         end = time.monotonic() + seconds
         while not ready():
             self.watch(_POLL_INTERVAL)
             if time.monotonic() > end:
-                raise StartFailed(f"{child.obituary()}\n{seconds:g} s were not enough to start")
+                raise StartFailed(f"{child.last_output()}\n{seconds:g} s were not enough to start")
 
     def watch(self, seconds: float | None = None) -> None:
-        """Return after `seconds` in which nothing happened; None: wait without end.
+        """Wait for `seconds`, None for ever, while all children run.
 
         Raises `StartFailed` when a child has ended, `Interrupted` when a signal came.
         """
@@ -132,11 +144,11 @@ class Supervisor:
         except Empty:
             return
         if isinstance(event, Child):
-            raise StartFailed(event.obituary())
+            raise StartFailed(event.last_output())
         raise Interrupted
 
     def stop(self) -> None:
-        """End all children, the youngest first; SIGKILL for one that takes too long."""
+        """End all children, the youngest first, with SIGKILL after each one's grace."""
         self._stopping = True
         for child in reversed(self._children):
             self._stop(child)
