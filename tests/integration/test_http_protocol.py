@@ -42,9 +42,9 @@ async def flood(_: Request) -> StreamingResponse:
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     """A server that waits for half a second, keeps idle connections for longer, and not many."""
-    for seconds in ("_HEAD_SECONDS", "_BODY_SECONDS", "_TAKE_SECONDS"):
+    for seconds in ("_HEAD_TIMEOUT", "_BODY_TIMEOUT", "_WRITE_TIMEOUT"):
         monkeypatch.setattr(http_protocol, seconds, 0.5)
-    monkeypatch.setattr(http_protocol, "_TOLD", 1)
+    monkeypatch.setattr(http_protocol, "_MAX_REFUSED_CONNECTIONS", 1)
     config = uvicorn.Config(
         Starlette(
             routes=[

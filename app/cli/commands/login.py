@@ -1,4 +1,4 @@
-"""`baton login` and `baton logout`: signing in once, so that nobody pastes tokens."""
+"""`baton login` signs in, so that the other commands need no token; `baton logout` signs out."""
 
 import os
 import sys
@@ -67,13 +67,13 @@ def login_command(
         raise click.UsageError("--device opens no browser and listens on no port")
     try:
         with calls.client() as http:
-            asked = _asked(http, named(api), issuer=issuer, client_id=client_id, scope=scope)
+            sign_in = _prepare(http, named(api), issuer=issuer, client_id=client_id, scope=scope)
             remote = not no_browser and not port and not _has_browser(os.environ)
-            if device or (remote and asked.provider.device_authorization_endpoint is not None):
-                grant = asked.by_device()
+            if device or (remote and sign_in.provider.device_authorization_endpoint is not None):
+                grant = sign_in.by_device()
             else:
-                grant = asked.by_browser(port, opens=not no_browser)
-        _keep(grant, named(api), asked)
+                grant = sign_in.by_browser(port, opens=not no_browser)
+        _save(grant, named(api), sign_in)
     except SignInFailed as error:
         raise click.ClickException(str(error)) from error
 
@@ -90,11 +90,11 @@ def logout_command(api: str, everywhere: bool) -> None:
         _say("not signed in")
     failed = False
     for saved in found:
-        with tokens.locked(saved.api):  # who renews them now has done so
+        with tokens.locked(saved.api):  # waits for a command that is renewing them
             newest = tokens.read(saved.api) or saved
             tokens.forget(saved.api)
         try:
-            revoked = _revoked(newest)
+            revoked = _revoke(newest)
         except SignInFailed as error:
             failed = True
             _say(f"signed out of {saved.api}, but its tokens are not revoked: {error}")
@@ -105,8 +105,8 @@ def logout_command(api: str, everywhere: bool) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
-    """What the user wants signed, and the two ways there. Both raise `SignInFailed`."""
+class _SignIn:
+    """A `_SignIn` is what the user signs in for, and the two ways to. Both raise `SignInFailed`."""
 
     http: httpx.Client
     provider: Provider
@@ -152,18 +152,18 @@ class _Asked:
             try:
                 grant = request.redeem(self.http, request.code_in(answer))
             except SignInFailed as error:
-                loopback.tell("Not signed in", f"{error}.")
+                loopback.show_outcome("Not signed in", f"{error}.")
                 raise
-            loopback.tell(
+            loopback.show_outcome(
                 "You are signed in", "You may close this page and go back to the terminal."
             )
             return grant
 
 
-def _asked(
+def _prepare(
     http: httpx.Client, api: str, *, issuer: str | None, client_id: str | None, scope: str
-) -> _Asked:
-    """What the API says about signing in, where the user says nothing. Raises `SignInFailed`."""
+) -> _SignIn:
+    """Ask the API for what the user's options leave open. Raises `SignInFailed`."""
     calls.checked(api, "the API")
     resource = Resource.ask(http, api)
     if named(resource.url) != api:  # RFC 9728 §3.3
@@ -176,24 +176,25 @@ def _asked(
         )
     provider = Provider.discover(http, issuer or resource.issuer)
     _say(f"Signing in to {api} at {provider.issuer}")
-    return _Asked(
+    return _SignIn(
         http=http, provider=provider, client_id=client, scope=scope, audience=resource.audience
     )
 
 
-def _keep(grant: Grant, api: str, asked: _Asked) -> None:
+def _save(grant: Grant, api: str, sign_in: _SignIn) -> None:
+    """Save the tokens, and say what the user did not get."""
     tokens = SavedSignIns.of_user(os.environ)
     saved = saved_sign_in(
         grant,
         api=api,
-        issuer=asked.provider.issuer,
-        token_endpoint=asked.provider.token_endpoint,
-        client_id=asked.client_id,
+        issuer=sign_in.provider.issuer,
+        token_endpoint=sign_in.provider.token_endpoint,
+        client_id=sign_in.client_id,
     )
     with tokens.locked(api):
         tokens.write(saved)
     _say(f"Signed in to {api}.")
-    lacks = grant.lacks(asked.scope)
+    lacks = grant.lacks(sign_in.scope)
     if lacks:
         _say(f"Not granted: {sanitized(' '.join(lacks))}")
     if grant.refresh_token is None:
@@ -203,8 +204,8 @@ def _keep(grant: Grant, api: str, asked: _Asked) -> None:
         _say("BATON_TOKEN is set and comes first: unset it to use this sign-in.")
 
 
-def _revoked(saved: SavedSignIn) -> bool:
-    """Revoke the refresh token; False when there is none, or nowhere to do so."""
+def _revoke(saved: SavedSignIn) -> bool:
+    """Revoke the refresh token; return False when there is none, or the issuer cannot."""
     if saved.refresh_token is None:
         return False
     with calls.client() as http:
@@ -216,7 +217,7 @@ def _revoked(saved: SavedSignIn) -> bool:
 
 
 def _has_browser(environ: Mapping[str, str]) -> bool:
-    """Whether a browser would open where the user sees it, and not in place of the terminal."""
+    """Whether a browser would open where the user sees it, and not in the terminal itself."""
     if environ.get("BROWSER"):
         return True
     if environ.get("SSH_CONNECTION") and not environ.get("DISPLAY"):

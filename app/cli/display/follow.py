@@ -1,4 +1,4 @@
-"""Following a build to its end: raw bytes into a pipe, a live display on a terminal."""
+"""`follow` shows a build to its end: raw bytes into a pipe, a live display on a terminal."""
 
 import io
 import sys
@@ -21,16 +21,17 @@ from app.client import BatonClient, ClientError
 from app.contract.builds import BuildView
 from app.contract.status import Status
 
-#: Exit code of a follower who left before the end.
+#: Exit code when the user leaves before the build's end.
 DETACHED: Final = 130
 
-#: Seconds between looks at the build while its log scrolls by.
+#: Seconds between polls of the build while its log is printed.
 _POLL_INTERVAL: Final = 1.0
-_FIRST_LOOK: Final = 0.2
+#: Seconds before the first poll.
+_FIRST_POLL_INTERVAL: Final = 0.2
 
 
 class _Output(Protocol):
-    """Where a log goes."""
+    """An `_Output` takes a log's bytes."""
 
     taken: int  #: bytes, so far
 
@@ -38,7 +39,10 @@ class _Output(Protocol):
 
 
 def follow(client: BatonClient, build: BuildView, *, start: int = 0) -> int:
-    """Show the log from byte `start` until the build ends; returns the exit code."""
+    """Show the log from byte `start` until the build ends; return the command's exit code.
+
+    The code is `DETACHED` when the user leaves. Raises `ClientError`.
+    """
     if not sys.stdout.isatty():
         return _plainly(client, build, start, RawStdout())
     console = _console()
@@ -52,7 +56,10 @@ def follow(client: BatonClient, build: BuildView, *, start: int = 0) -> int:
 
 
 def show_log(client: BatonClient, build_id: str, *, start: int = 0) -> None:
-    """Print the log as it is now: raw into a pipe, made harmless on a terminal."""
+    """Print the log as it is now: raw into a pipe, sanitized on a terminal.
+
+    Raises `ClientError`.
+    """
     if sys.stdout.isatty():
         console = _console()
         printer = LogPrinter(console, console.file.write)
@@ -72,7 +79,7 @@ def _console() -> Console:
 
 
 def notice(sentence: str) -> None:
-    """Something about the build, beside its log."""
+    """Print a sentence about the build on stderr, so that stdout has the log alone."""
     click.echo(sentence, err=True)
 
 
@@ -91,7 +98,7 @@ def _how_to_go_on(build_id: str, reached: int) -> None:
 
 
 def _plainly(client: BatonClient, build: BuildView, start: int, out: _Output) -> int:
-    """The log to `out`, and what else there is to say to stderr."""
+    """Follow without a live display: the log goes to `out`, notices to stderr."""
     notice(outcome(build))
     try:
         for piece in client.log(build.id, start=start, follow=True, notice=notice):
@@ -107,7 +114,7 @@ def _plainly(client: BatonClient, build: BuildView, start: int, out: _Output) ->
 
 
 class _Screen:
-    """The log scrolls above the steps and a line that says where the build stands."""
+    """A `_Screen` scrolls the log above the steps and a line with the build's state."""
 
     def __init__(self, client: BatonClient, build: BuildView, console: Console, start: int) -> None:
         self._client = client
@@ -118,18 +125,18 @@ class _Screen:
         self._printer = LogPrinter(console, self._footer.print)
         self._spinner = Spinner("dots")
         self._trouble = ""
-        self._look_now = threading.Event()
+        self._poll_now = threading.Event()
 
     def follow(self) -> int:
         asked = False
         while True:
             try:
-                with self._looking(), self._footer:
+                with self._polling(), self._footer:
                     self._read()
                 break
             except KeyboardInterrupt:
-                # Asked once: whoever presses it again wants to leave.
-                if asked or not self._ask():
+                # The question comes once: a second Ctrl-C detaches.
+                if asked or not self._offer_to_cancel():
                     self._printer.close()  # it counts as seen
                     return _detached(self._build.id, self._reached)
                 asked = True
@@ -146,7 +153,7 @@ class _Screen:
 
     @property
     def _reached(self) -> int:
-        """The byte that comes next."""
+        """The next byte of the log to read."""
         return self._start + self._printer.taken
 
     def _read(self) -> None:
@@ -156,13 +163,13 @@ class _Screen:
         for piece in log:
             self._trouble = ""
             if self._build.status is Status.QUEUED:
-                self._look_now.set()  # it has begun
+                self._poll_now.set()  # it has begun
             self._printer.feed(piece)
 
-    def _ask(self) -> bool:
-        """What to do with the build: True when it was cancelled, False to leave it alone."""
+    def _offer_to_cancel(self) -> bool:
+        """Ask whether to cancel the build; return True when the user wants it, False to detach."""
         if not sys.stdin.isatty():
-            return False  # nobody could answer
+            return False
         try:
             answer = click.prompt(
                 "Cancel the build, or detach and let it run?",
@@ -183,32 +190,32 @@ class _Screen:
         self._trouble = sentence
 
     @contextmanager
-    def _looking(self) -> Iterator[None]:
-        """Keep `_build` up to date, from a thread that asks now and then."""
+    def _polling(self) -> Iterator[None]:
+        """Keep `_build` up to date from a thread that polls the API."""
         left = threading.Event()
-        looker = threading.Thread(target=self._look, args=(left,), daemon=True)
-        looker.start()
+        poller = threading.Thread(target=self._poll, args=(left,), daemon=True)
+        poller.start()
         try:
             yield
         finally:
             left.set()
-            self._look_now.set()
-            looker.join(_POLL_INTERVAL)
+            self._poll_now.set()
+            poller.join(_POLL_INTERVAL)
 
-    def _look(self, left: threading.Event) -> None:
-        pause = _FIRST_LOOK
+    def _poll(self, left: threading.Event) -> None:
+        pause = _FIRST_POLL_INTERVAL
         while True:
-            self._look_now.wait(pause)
+            self._poll_now.wait(pause)
             if left.is_set():
                 return
-            self._look_now.clear()
+            self._poll_now.clear()
             pause = _POLL_INTERVAL
             try:
                 self._build = self._client.show(self._build.id)
             except ClientError as error:
                 self._trouble = str(error)
             except RuntimeError:
-                return  # httpx's word for: closed meanwhile
+                return  # httpx raises it when the client was closed meanwhile
 
     def _rows(self) -> list[Text]:
         build = self._build

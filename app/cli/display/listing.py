@@ -1,4 +1,4 @@
-"""Builds as a table that fits the window, and as lines for a pipe."""
+"""`listing` prints builds as a table that fits the window, or as lines into a pipe."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -13,8 +13,8 @@ from app.contract.builds import BuildView
 _GAP: Final = 2
 _DIM: Final = "bright_black"
 
-#: Which columns there are, from the widest window to the narrowest, and how many of the window's
-#: are left at least for what was built. An id is never cut: the other commands take it.
+#: The table's columns, from the widest window to the narrowest, and the least width for "what".
+#: An id is never cut, since the other commands take it.
 _CHOICES: Final = (
     (("build", "status", "created", "age", "took", "what"), 40),
     (("build", "status", "age", "took", "what"), 16),
@@ -27,7 +27,7 @@ _CHOICES: Final = (
 
 
 def listing(builds: Sequence[BuildView], console: Console) -> None:
-    """A table on a terminal; otherwise tab-separated lines without a head."""
+    """Print a table on a terminal, tab-separated lines without a head otherwise."""
     if not console.file.isatty():
         for build in builds:
             console.file.write(_line(build) + "\n")
@@ -52,7 +52,7 @@ def _line(build: BuildView) -> str:
 
 
 def _cells(build: BuildView) -> dict[str, Text]:
-    """Each column's cell, by the column's head; that of the sign alone is empty."""
+    """Return each column's cell by the column's head; the head of the sign alone is empty."""
     took = elapsed(build)
     return {
         "build": Text(build.id),
@@ -70,7 +70,7 @@ def _moment(moment: datetime) -> str:
 
 
 def _table(rows: Sequence[dict[str, Text]], width: int) -> Iterable[Text]:
-    """The head and the rows, none of them wider than `width`, unless an id is."""
+    """Yield the head and the rows, none wider than `width` unless an id is."""
     widths = {name: max(len(name), *(row[name].cell_len for row in rows)) for name in rows[0]}
     for columns, least in _CHOICES:
         room = _room(columns, widths, width)
@@ -84,7 +84,7 @@ def _table(rows: Sequence[dict[str, Text]], width: int) -> Iterable[Text]:
 
 
 def _room(columns: Sequence[str], widths: dict[str, int], width: int) -> int:
-    """What is left of `width` for what was built; negative when the rest alone does not fit."""
+    """Return what is left of `width` for "what", negative when the other columns do not fit."""
     fixed = sum(widths[name] for name in columns if name != "what")
     return width - fixed - _GAP * (len(columns) - 1)
 

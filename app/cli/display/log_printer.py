@@ -1,4 +1,4 @@
-"""A log's bytes as text for a terminal: coloured, and with nothing else that it would obey."""
+"""`LogPrinter` prints a log's bytes on a terminal, with colours but no other control sequence."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -9,15 +9,15 @@ from rich.text import Text
 
 from app.cli.display.terminal_sanitizer import SGR, SanitizedLines
 
-#: Characters of a line without end that are looked at: wider windows are not known.
-_IN_SIGHT: Final = 4096
+#: Characters of an unfinished line that are shown: no window is wider.
+_MAX_REST: Final = 4096
 
 _RESET: Final = "\x1b[0m"
 _RESETS: Final = frozenset({_RESET, "\x1b[m"})
 
 
 class LogPrinter:
-    """Gives whole lines to `write`; colours go on over the end of a line, as in a terminal."""
+    """A `LogPrinter` passes whole lines to `write`; colours outlast a line, as in a terminal."""
 
     def __init__(self, console: Console, write: Callable[[str], object]) -> None:
         self.taken = 0  #: bytes, so far
@@ -25,7 +25,7 @@ class LogPrinter:
         self._colourless = console.no_color or console.color_system is None
         self._lines = SanitizedLines()
         self._style = AnsiDecoder()
-        self._codes = ""  #: what switches the colours on in which the next line begins
+        self._codes = ""  #: SGR codes in force where the next line begins
 
     def feed(self, data: bytes) -> None:
         """Print the lines that `data` completes."""
@@ -33,13 +33,13 @@ class LogPrinter:
         self._print(self._lines.feed(data))
 
     def close(self) -> None:
-        """Print the last line, when it has no end."""
+        """Print the last line, if it has no end."""
         self._print(self._lines.close())
 
     @property
     def rest(self) -> Text:
         """The beginning of the line that has no end yet, without colours."""
-        return Text(SGR.sub("", self._lines.rest)[:_IN_SIGHT].expandtabs())
+        return Text(SGR.sub("", self._lines.rest)[:_MAX_REST].expandtabs())
 
     def _print(self, lines: Sequence[str]) -> None:
         if lines:
@@ -47,7 +47,7 @@ class LogPrinter:
             self._write(SGR.sub("", text) if self._colourless else self._coloured(text))
 
     def _coloured(self, text: str) -> str:
-        """`text` in the colours that came before it; leaves the terminal without any."""
+        """Put `text` into the colours in force before it, and reset them at its end."""
         before = self._codes
         codes = SGR.findall(text)
         if codes:

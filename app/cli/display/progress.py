@@ -1,4 +1,4 @@
-"""Where a followed build stands: what a terminal shows below its log, and what stays at the end."""
+"""These functions render a followed build's state and steps, below its log and at its end."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,7 +19,10 @@ _MINUTE: Final = 60
 
 
 def standing(build: BuildView, trouble: str = "") -> Text:
-    """One line: the state, since when, and what it waits for."""
+    """Render the status, for how long, and what the build waits for, as one line.
+
+    `trouble` is a notice of the client's, such as a lost connection.
+    """
     parts = [mark(build.status)]
     took = elapsed(build)
     if took is not None:
@@ -38,7 +41,7 @@ def standing(build: BuildView, trouble: str = "") -> Text:
 
 
 def _waits(build: BuildView) -> str:
-    """Why a queued build waits, where, and about how long."""
+    """Say why a queued build waits, at which place, and about how long."""
     queue = build.queue
     if build.status is not Status.QUEUED:
         return ""
@@ -52,8 +55,10 @@ def _waits(build: BuildView) -> str:
 
 
 def steps_line(build: BuildView, width: int) -> Text:
-    """All steps on one line of `width` columns; where they are too many, finished ones give way
-    first, then those to come."""
+    """Render all steps on one line of `width` columns.
+
+    Where they do not fit, finished steps are left out first, then those to come.
+    """
     steps = build.steps
     if not steps:
         return Text()
@@ -70,7 +75,7 @@ def steps_line(build: BuildView, width: int) -> Text:
 
 
 def steps_list(build: BuildView, width: int) -> list[Text]:
-    """A line of `width` columns at most for each step that began, with how it ended."""
+    """Render each step that began, with how it ended, on a line of `width` columns at most."""
     lines = []
     for step in build.steps:
         took = elapsed(step)
@@ -92,7 +97,7 @@ def _joined(steps: Sequence[StepReport], first: int, last: int) -> Text:
 
 
 def _step(step: StepReport, room: int = _MAX_STEP_NAME) -> Text:
-    """Sign, name in `room` columns, time."""
+    """Render a step's sign, its name in `room` columns, and its time."""
     name = Text(sanitized(step.name))
     name.truncate(room, overflow="ellipsis")
     if step.status is StepStatus.RUNNING:

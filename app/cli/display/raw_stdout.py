@@ -1,4 +1,4 @@
-"""Bytes to stdout as they are, counted so that somebody else can go on from there."""
+"""`RawStdout` writes a log's bytes to stdout, and counts them for `--offset`."""
 
 import os
 import select
@@ -13,7 +13,10 @@ _ATOMIC: Final = 4096
 
 
 class RawStdout:
-    """`taken` is exact at any time: Ctrl-C comes while it waits for a reader, or between writes."""
+    """A `RawStdout` counts exactly what was written, in `taken`, whenever Ctrl-C comes.
+
+    The signal is let through while the reader is waited for, and between writes.
+    """
 
     def __init__(self) -> None:
         self._file = sys.stdout.fileno()
@@ -32,7 +35,7 @@ class RawStdout:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """SIGINT waits for the end of the block."""
+    """Hold SIGINT back until the end of the block; call from the main thread."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

@@ -1,7 +1,7 @@
-"""A few lines that stay at the bottom of a terminal while text scrolls by above them.
+"""`StatusBar` keeps a few rows at the bottom of a terminal while text scrolls above them.
 
-Each change is one write, so that nothing flickers. When the window became narrower, terminals have
-wrapped the lines that stand there anew: they are counted as they stand now, not as they were drawn.
+Each change is one write, so that nothing flickers. A terminal whose window became narrower has
+wrapped the rows: they are counted as they stand now, not as they were drawn.
 """
 
 import threading
@@ -12,7 +12,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.text import Text
 
-_REFRESH: Final = 0.125  #: seconds between two looks of the spinner
+_REFRESH_INTERVAL: Final = 0.125  #: seconds, and so the spinner's pace
 
 _HIDE_CURSOR: Final = "\x1b[?25l"
 _SHOW_CURSOR: Final = "\x1b[?25h"
@@ -20,7 +20,10 @@ _CLEAR_BELOW: Final = "\x1b[J"
 
 
 class StatusBar:
-    """Stands while it is entered, which may be several times. `rows` is asked from two threads."""
+    """A `StatusBar` is shown while it is entered, which may be several times.
+
+    `rows` is called from the thread that prints and from one of the bar's own.
+    """
 
     def __init__(self, console: Console, rows: Callable[[], Sequence[Text]]) -> None:
         self._console = console
@@ -48,12 +51,12 @@ class StatusBar:
         self._write(_SHOW_CURSOR)
 
     def print(self, text: str) -> None:
-        """Write `text`, lines with their ends, as it is: above the rows, where they stand."""
+        """Write `text`, whole lines with their ends, above the rows; safe in any thread."""
         self._write(text)
 
     def _tick(self) -> None:
         try:
-            while not self._left.wait(_REFRESH):
+            while not self._left.wait(_REFRESH_INTERVAL):
                 self._write("")
         except OSError:
             pass  # the terminal is gone; the thread that prints says so
@@ -62,14 +65,14 @@ class StatusBar:
         with self._lock:
             erased = self._erased()
             drawn, rows = ([], "") if self._left.is_set() else self._painted()
-            # Whoever is interrupted here leaves a row behind, rather than erase what is not ours.
+            # A Ctrl-C here leaves a row behind, which is better than erasing other text.
             self._drawn = []
             self._console.file.write(erased + text + rows)
             self._console.file.flush()
             self._drawn = drawn
 
     def _erased(self) -> str:
-        """What takes the rows away again; the cursor is at the end of the last one."""
+        """Return what erases the rows; the cursor is at the end of the last one."""
         if not self._drawn:
             return ""
         width = max(1, self._console.width)
@@ -77,7 +80,7 @@ class StatusBar:
         return "\r" + (f"\x1b[{above}A" if above else "") + _CLEAR_BELOW
 
     def _painted(self) -> tuple[list[int], str]:
-        """The columns of each row, and all of them as the terminal gets them."""
+        """Return the width of each row, and the text that draws all of them."""
         size = self._console.size
         rows = list(self._rows())[-max(1, size.height - 1) :]
         for row in rows:

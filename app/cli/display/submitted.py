@@ -1,4 +1,4 @@
-"""What a terminal says of a build that was just submitted."""
+"""`submitted` reports a build that was just submitted."""
 
 import sys
 
@@ -10,7 +10,7 @@ from app.contract.builds import BuildView
 
 
 def submitted(client: BatonClient, build: BuildView, *, following: bool, as_json: bool) -> int:
-    """Print its id or its JSON, or follow it to its end; returns the command's exit code."""
+    """Print the build's id or its JSON, or follow it to its end; return the exit code."""
     if following:
         return follow(client, build)
     if as_json:

@@ -1,7 +1,7 @@
-"""Log bytes as lines that a terminal can show: what a build prints is not to be trusted.
+"""`sanitized` and `SanitizedLines` make text harmless for a terminal: a build may print anything.
 
 Colours and the like (SGR) pass. Everything else that a terminal would obey is taken out or made
-visible: titles, links, clipboard writes and questions (OSC, DCS), cursor games, C1 controls, and
+visible: titles, links, clipboard writes and queries (OSC, DCS), cursor movements, C1 controls, and
 characters that reverse the direction of text.
 """
 
@@ -9,7 +9,7 @@ import codecs
 import re
 from typing import Final
 
-#: Characters of a line that has no end yet, after which it is cut.
+#: Characters of an unfinished line, after which it is cut.
 _MAX_LINE: Final = 64 * 1024
 
 #: Select Graphic Rendition (ECMA-48 §8.3.117): colours, bold and the like.
@@ -20,16 +20,16 @@ _OTHER: Final = (
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, DCS, SOS, PM, APC with their text
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"  # two-character sequences
 )
-#: Goes to the first column, as a carriage return does (CHA, ECMA-48 §8.3.9): progress bars.
+#: CHA, which goes to the first column as a carriage return does (ECMA-48 §8.3.9): progress bars.
 _TO_START: Final = re.compile(r"\x1b\[[01]?G")
-#: What may become that with the next piece.
-_BEGUN: Final = re.compile(r"\x1b(?:\[[01]?)?\Z")
+#: What may become a CHA with the next piece.
+_UNFINISHED_CHA: Final = re.compile(r"\x1b(?:\[[01]?)?\Z")
 _CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _OBEYED: Final = re.compile(f"(?P<sgr>{SGR.pattern})|(?P<other>{_OTHER})|(?P<control>{_CONTROL})")
 
 
 def sanitized(text: str) -> str:
-    """`text` without anything that a terminal would obey, except colours."""
+    """Return `text` without anything that a terminal would obey, except colours."""
     return _OBEYED.sub(_replacement, text)
 
 
@@ -45,18 +45,18 @@ def _replacement(found: re.Match[str]) -> str:
 
 
 class SanitizedLines:
-    """Cuts a stream of bytes into lines; a multi-byte character may come in two pieces."""
+    """A `SanitizedLines` cuts a stream of UTF-8 bytes into lines; characters may come in pieces."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that are complete now, sanitized and without their ends."""
+        """Take `data`; return the lines that it completes, sanitized and without their ends."""
         text = _TO_START.sub("\r", self._rest + self._decoder.decode(data))
         *lines, rest = text.split("\n")
         # Of a line that is written again and again, only the last state is kept.
-        decided = _BEGUN.sub("", rest).rstrip("\r")
+        decided = _UNFINISHED_CHA.sub("", rest).rstrip("\r")
         self._rest = rest[decided.rfind("\r") + 1 :]
         if len(self._rest) > _MAX_LINE:
             lines.append(self._rest)
@@ -65,16 +65,16 @@ class SanitizedLines:
 
     @property
     def rest(self) -> str:
-        """The line that has no end yet, as it stands."""
+        """The unfinished line as it stands, sanitized."""
         return _shown(self._rest)
 
     def close(self) -> list[str]:
-        """The last line, when it has no end."""
+        """Return the last line, if it has no end."""
         rest = self._rest + self._decoder.decode(b"", final=True)
         self._rest = ""
         return [_shown(rest)] if rest else []
 
 
 def _shown(line: str) -> str:
-    # A bare carriage return starts the line again: progress bars. The last state is what counts.
+    # A bare carriage return starts the line again, as progress bars do: its last state is shown.
     return sanitized(line.rstrip("\r").rsplit("\r", 1)[-1])

@@ -1,4 +1,7 @@
-"""How builds look in a terminal, and in a pipe."""
+"""These functions render what a build says of itself, as text for terminals and pipes.
+
+Texts of a build's own, such as its message or a step's name, come out sanitized.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -28,17 +31,18 @@ _MARKS: Final[dict[str, tuple[str, str]]] = {
 
 
 def mark(status: Status | StepStatus) -> Text:
-    """A status in its colour, with its sign."""
+    """Render a status in its colour, with its sign."""
     sign, colour = _MARKS[status]
     return Text(f"{sign} {status.value.replace('_', ' ')}", style=colour)
 
 
 def sign(status: Status | StepStatus) -> Text:
-    """The sign alone."""
+    """Render the sign of a status alone, in its colour."""
     return Text(*_MARKS[status])
 
 
 def duration(seconds: float) -> str:
+    """Format a time in two units at most."""
     minutes, rest = divmod(max(0.0, seconds), 60)
     if minutes < 1:
         return f"{rest:.1f} s"
@@ -47,14 +51,14 @@ def duration(seconds: float) -> str:
 
 
 def elapsed(build: BuildView | StepReport) -> float | None:
-    """Seconds from start to end, or until now; None before the start."""
+    """Return the seconds from start to end, or until now; None before the start."""
     if build.started_at is None:
         return None
     return ((build.finished_at or datetime.now(UTC)) - build.started_at).total_seconds()
 
 
 def age(moment: datetime) -> str:
-    """How long ago, in one unit."""
+    """Format how long ago `moment` was, in one unit."""
     seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
@@ -67,7 +71,7 @@ def _time(moment: datetime | None) -> str:
 
 
 def what(build: BuildView) -> str:
-    """What was built, in a few words."""
+    """Say what was built: repository and ref, or the first step's name without a source."""
     if build.spec.source is None:
         return sanitized(build.spec.steps[0].name)
     of = build.spec.source.ref or (build.commit or build.spec.source.sha or "")[:12]
@@ -76,19 +80,19 @@ def what(build: BuildView) -> str:
 
 
 def outcome(build: BuildView) -> str:
-    """One plain sentence on where a build stands."""
+    """Say in one plain sentence where a build stands."""
     return f"{build.id} {build.status.value.replace('_', ' ')}{aftermath(build)}"
 
 
 def aftermath(build: BuildView) -> str:
-    """How long it took and why it came so, as the end of a sentence; may be empty."""
+    """Say how long a build took, and its message, as the end of a sentence; may be empty."""
     took = elapsed(build)
     after = f" after {duration(took)}" if took is not None and build.finished_at else ""
     return after + (f": {sanitized(build.message)}" if build.message else "")
 
 
 def details(build: BuildView, console: Console) -> None:
-    """Everything about a build that a person asks for."""
+    """Print all facts about a build, then its steps."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bright_black", no_wrap=True)
     for name, value in _facts(build):

@@ -1,6 +1,6 @@
-"""What the server does with bytes before they are a request: refuse, bound, and not wait forever.
+"""`HttpProtocol` bounds what a connection may send, and how long it may take.
 
-The application hears only of whole, well-formed request heads.
+The application gets only whole, well-formed request heads.
 """
 
 from asyncio import TimerHandle, Transport
@@ -12,20 +12,20 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from app.api.middleware.security_headers import fixed_headers
 from app.contract.problems import MEDIA_TYPE, TYPE_PREFIX, Code, Problem
 
-#: Bytes of a request line and headers, within one read more: twice what common proxies send on.
+#: Bytes of a request line and headers, give or take one read: twice what common proxies send on.
 _MAX_HEAD: Final = 64 * 1024
 
-#: Seconds for a request's head to arrive; a connection that says nothing does not stay longer.
-_HEAD_SECONDS: Final = 60.0
+#: Seconds for a request's head to arrive; an idle new connection is closed after them, too.
+_HEAD_TIMEOUT: Final = 60.0
 
 #: Seconds for a body to arrive after its head, however many of its bytes come at a time.
-_BODY_SECONDS: Final = 60.0
+_BODY_TIMEOUT: Final = 60.0
 
-#: Seconds for which a client may take nothing of its answer: a person's pager may stand still.
-_TAKE_SECONDS: Final = 600.0
+#: Seconds for which a client may read nothing of its response: a person's pager may stand still.
+_WRITE_TIMEOUT: Final = 600.0
 
-#: Connections beyond those allowed that are told so; more are closed without a word.
-_TOLD: Final = 100
+#: Connections beyond the limit that get a 503; more are closed without a response.
+_MAX_REFUSED_CONNECTIONS: Final = 100
 
 
 def _answer(status: int, title: str, code: Code, detail: str, **more: str) -> bytes:
@@ -34,7 +34,7 @@ def _answer(status: int, title: str, code: Code, detail: str, **more: str) -> by
     headers = {
         "Content-Type": MEDIA_TYPE,
         "Content-Length": str(len(body)),
-        "Connection": "close",  # where the next request would begin, nobody can say
+        "Connection": "close",  # where the next request would begin is unknown
         **fixed_headers(https=False),
         **more,
     }
@@ -61,7 +61,7 @@ _BODY_TOO_SLOW: Final = _answer(
     408,
     "Request Timeout",
     Code.TOO_SLOW,
-    f"the body did not arrive within {_BODY_SECONDS:.0f} s",
+    f"the body did not arrive within {_BODY_TIMEOUT:.0f} s",
 )
 _TOO_MANY_CONNECTIONS: Final = _answer(
     503,
@@ -73,7 +73,7 @@ _TOO_MANY_CONNECTIONS: Final = _answer(
 
 
 def _check_head(version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
-    """What llhttp lets pass. Raises `ValueError`, which the parser makes a refusal of."""
+    """Refuse what llhttp lets pass. Raises `ValueError`, which the parser turns into a 400."""
     if version not in {"1.0", "1.1"}:
         raise ValueError("another protocol")
     hosts = sum(name == b"host" for name, _ in headers)
@@ -85,7 +85,7 @@ def _check_head(version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
 
 
 def bounded(max_connections: int) -> type["HttpProtocol"]:
-    """The protocol of a server that keeps so many connections at once."""
+    """Return the protocol for a server with at most `max_connections` at once."""
 
     class Bounded(HttpProtocol):
         _max_connections = max_connections
@@ -94,47 +94,48 @@ def bounded(max_connections: int) -> type["HttpProtocol"]:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's, which bounds neither a head, nor the time for it and for a body, nor the time that
-    a client takes nothing of its answer.
+    """An `HttpProtocol` is one connection: uvicorn's protocol, with bounds that it does not have.
 
-    Chosen by name, not by what is installed: llhttp refuses what two readers could take for
-    different requests (RFC 9112 §6.1, §11.2).
+    uvicorn bounds neither a head, nor the time for a head and for a body, nor the time for which a
+    client reads nothing of its response. uvicorn's httptools protocol is named here, instead of
+    chosen by what is installed, because llhttp refuses what two readers could take for different
+    requests (RFC 9112 §6.1, §11.2). The event loop calls the methods.
     """
 
     _max_connections = 1000
-    _surplus = False  #: one connection more than there may be
+    _surplus = False  #: whether this connection is beyond the limit
     _head_bytes = 0
-    _advanced = False  #: something other than an unfinished head was in the last read
+    _advanced = False  #: whether the last read had more than an unfinished head
     _in_head = True
     _in_body = False
     _requests = 0
-    _awaited: tuple[str, int] | None = None  #: the part that is waited for, and of which request
-    _arrival: TimerHandle | None = None
-    _taking: TimerHandle | None = None
+    _awaited: tuple[str, int] | None = None  #: the part that is due, and the request's number
+    _read_timer: TimerHandle | None = None
+    _write_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         surplus = len(self.connections) - self._max_connections
-        if surplus > _TOLD:
+        if surplus > _MAX_REFUSED_CONNECTIONS:
             transport.abort()
         self._surplus = surplus > 0
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._arrival, self._taking):
+        for timer in (self._read_timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._surplus:  # not before something was said: unread bytes would break our answer off
+        if self._surplus:  # after the first read: unread bytes would reset our response
             self.transport.write(_TOO_MANY_CONNECTIONS)
             self.transport.close()
             return
         self._advanced = False
         super().data_received(data)
         if not self._advanced and (self.cycle is None or self.cycle.response_complete):
-            self._in_head = True  # empty lines before a head are the beginning of none
+            self._in_head = True  # empty lines before a head do not begin one for the parser
         self._head_bytes = 0 if self._advanced else self._head_bytes + len(data)
         if self._head_bytes > _MAX_HEAD and not self.transport.is_closing():
             self._refuse(_HEAD_TOO_LARGE)
@@ -166,23 +167,23 @@ class HttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._taking is None:
-            self._taking = self.loop.call_later(_TAKE_SECONDS, self.transport.abort)
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(_WRITE_TIMEOUT, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._taking is not None:
-            self._taking.cancel()
-            self._taking = None
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _refuse(self, answer: bytes) -> None:
         begun = self.cycle is not None and self.cycle.response_started
         if not (begun and (self._in_body or not self.cycle.response_complete)):
-            self.transport.write(answer)  # else a request would have two answers
+            self.transport.write(answer)  # else a request would get two responses
         self.transport.close()
 
     def _expect(self) -> None:
-        """See to it that what has begun comes to an end; most requests are whole at once."""
+        """Set the timer for the part of a request that is due; most requests arrive at once."""
         awaited = None
         if self._in_body:
             awaited = ("body", self._requests)
@@ -191,14 +192,14 @@ class HttpProtocol(HttpToolsProtocol):
         if awaited == self._awaited:
             return
         self._awaited = awaited
-        if self._arrival is not None:
-            self._arrival.cancel()
-            self._arrival = None
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
         if awaited is not None:
-            seconds = _BODY_SECONDS if self._in_body else _HEAD_SECONDS
-            self._arrival = self.loop.call_later(seconds, self._not_arrived)
+            seconds = _BODY_TIMEOUT if self._in_body else _HEAD_TIMEOUT
+            self._read_timer = self.loop.call_later(seconds, self._time_out)
 
-    def _not_arrived(self) -> None:
+    def _time_out(self) -> None:
         if self._in_body:
             self._refuse(_BODY_TOO_SLOW)
         else:

@@ -1,4 +1,4 @@
-"""How `baton api` and `baton issuer` log and listen, until they are told to stop."""
+"""`serve` runs `baton api` and `baton issuer`, and `set_up_logging` sets up their log."""
 
 import gc
 import logging
@@ -16,8 +16,7 @@ from app.process_hardening import hide_this_process
 
 log = logging.getLogger(__name__)
 
-#: Seconds that open answers (followed logs) get when the server is told to stop; their readers come
-#: back to where they were.
+#: Seconds that open responses (followed logs) get at a shutdown; their readers reconnect then.
 _SHUTDOWN_TIMEOUT: Final = 3
 
 log_level = click.option(
@@ -39,11 +38,12 @@ log_format = click.option(
 access_log = click.option("--access-log", is_flag=True, help="One line for each request.")
 
 
-def set_up_logging(level: str, shown: LogFormat) -> None:
-    log_to_stderr(level, shown)
-    # Each request made, each stage of the start, each message of the store's to its followers.
-    for chatty in ("httpx", "uvicorn.error", "push_response"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+def set_up_logging(level: str, log_format: LogFormat) -> None:
+    """Log to stderr in this format; call before `serve`."""
+    log_to_stderr(level, log_format)
+    # They log each request made, each stage of the start, each message that the store publishes.
+    for name in ("httpx", "uvicorn.error", "push_response"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def serve(
@@ -55,8 +55,13 @@ def serve(
     max_connections: int,
     trusted_proxies: Sequence[str] = (),
 ) -> None:
+    """Serve `app` until SIGTERM or SIGINT, from the main thread.
+
+    Beyond `max_connections`, a connection gets a 503. The client's address is taken from
+    `X-Forwarded-For` only behind `trusted_proxies`.
+    """
     hide_this_process()
-    gc.freeze()  # what is there by now stays, and need not be searched for garbage
+    gc.freeze()  # what is loaded by now stays, and need not be searched for garbage
     config = uvicorn.Config(
         app,
         host=host,
@@ -65,7 +70,7 @@ def serve(
         access_log=access_log,
         server_header=False,
         http=bounded(max_connections),
-        # Else uvicorn takes the word of anyone on this machine for where a request comes from.
+        # By default, uvicorn believes any client on this machine about a request's origin.
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
         timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
@@ -85,6 +90,6 @@ class _Server(uvicorn.Server):
             log.info("listening on http://%s:%d", self.config.host, self.config.port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # An application is told only after its last answer, and a followed log has no end.
+        # uvicorn shuts the application down after its last response, and a followed log has no end.
         getattr(self._app.state, "end_streams", lambda: None)()
         await super().shutdown(sockets)

@@ -1,8 +1,8 @@
-"""Calls of an authorization server, and what may come of them.
+"""These functions call an authorization server, and raise one of these errors.
 
 SignInFailed
-├── Refused    the server said no; carries its error code (RFC 6749 §5.2)
-└── NoAnswer   nobody sensible answered; trying again may help
+├── Refused    the server answered with an error code (RFC 6749 §5.2)
+└── NoAnswer   the server gave no usable answer; a retry may help
 """
 
 from http import HTTPStatus
@@ -18,7 +18,7 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class SignInFailed(Exception):
-    """There is no token; the message says why."""
+    """No token was obtained; the message says why."""
 
 
 class Refused(SignInFailed):
@@ -26,8 +26,8 @@ class Refused(SignInFailed):
 
     def __init__(self, answer: dict[str, Any]) -> None:
         self.code = str(answer.get("error"))
-        said = str(answer.get("error_description") or answer.get("error"))
-        super().__init__(f"the issuer refused: {sanitized(said)}")
+        description = str(answer.get("error_description") or answer.get("error"))
+        super().__init__(f"the issuer refused: {sanitized(description)}")
 
 
 class NoAnswer(SignInFailed):
@@ -35,15 +35,18 @@ class NoAnswer(SignInFailed):
 
 
 def client() -> httpx.Client:
-    """To be closed by who asked for it. Follows no redirects; proxies are for what is far away."""
+    """Make a client, for the caller to close.
+
+    The client follows no redirects, and uses the environment's proxies except for loopback.
+    """
     direct = {f"all://{f'[{host}]' if ':' in host else host}": None for host in _LOOPBACK}
     return httpx.Client(timeout=_TIMEOUT, mounts=direct)
 
 
 def checked(url: str, what: str) -> str:
-    """`url`, if secrets may be sent there: by https, or within this machine (RFC 8252 §8.3).
+    """Return `url` if secrets may be sent there: by https, or within this machine (RFC 8252 §8.3).
 
-    Raises `SignInFailed`, which calls the URL `what`.
+    Raises `SignInFailed`, whose message calls the URL `what`.
     """
     try:
         parts = httpx.URL(url)
@@ -64,7 +67,7 @@ def ask(
     url: str,
     **request: Any,  # noqa: ANN401  httpx's own arguments
 ) -> httpx.Response:
-    """Raises `NoAnswer`."""
+    """Send a request; return the response, whatever its status. Raises `NoAnswer`."""
     try:
         return http.request(method, url, **request)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -78,7 +81,10 @@ def ask_json(
     url: str,
     **request: Any,  # noqa: ANN401  httpx's own arguments
 ) -> dict[str, Any]:
-    """The JSON object that the server answers with. Raises `Refused` and `NoAnswer`."""
+    """Send a request; return the JSON object of a successful response.
+
+    Raises `Refused` for an error with a JSON object, and `NoAnswer` for 429, 5xx and all else.
+    """
     answer = ask(http, method, url, **request)
     try:
         body = answer.json()

@@ -1,4 +1,4 @@
-"""The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636)."""
+"""`CodeRequest` makes an authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636)."""
 
 import base64
 import hashlib
@@ -13,13 +13,17 @@ from app.cli.sign_in.calls import Refused, SignInFailed
 from app.cli.sign_in.grant import Grant
 from app.cli.sign_in.provider import Provider
 
-_BYTES: Final = (
-    48  #: of randomness in state and verifier; as text, a verifier's 43 to 128 characters
-)
+#: Bytes of randomness in state and verifier; as text 64 characters, where a verifier may have 43 to
+#: 128 (RFC 7636 §4.1).
+_BYTES: Final = 48
 
 
 class CodeRequest:
-    """One sign-in: send the user to `url`, `code_in` what comes back, `redeem` it once."""
+    """A `CodeRequest` is one sign-in.
+
+    Send the user's browser to `url`, pass the redirect's parameters to `code_in`, and `redeem` the
+    code once. Making one raises `SignInFailed` when the provider has no authorization endpoint.
+    """
 
     def __init__(
         self,
@@ -54,17 +58,21 @@ class CodeRequest:
         self.url = str(httpx.URL(provider.authorization_endpoint).copy_merge_params(parameters))
 
     def code_in(self, answer: Mapping[str, str]) -> str:
-        """The code in the redirect's parameters. Raises `SignInFailed`."""
+        """Return the code in the redirect's parameters.
+
+        Raises `Refused` for an error of the issuer's, and `SignInFailed` for another `state` or
+        issuer (RFC 9207 §2.4).
+        """
         issuer = answer.get("iss", None if self._provider.names_itself else self._provider.issuer)
         if not same(answer.get("state", ""), self._state) or issuer != self._provider.issuer:
-            # RFC 9207 §2.4: an answer of another issuer must not be used, errors included.
+            # RFC 9207 §2.4: a response of another issuer must not be used, errors included.
             raise SignInFailed(f"{self._provider.issuer} answered another request than ours")
         if "error" in answer or not answer.get("code"):
             raise Refused({"error": "no code in the answer"} | dict(answer))
         return answer["code"]
 
     def redeem(self, http: httpx.Client, code: str) -> Grant:
-        """The tokens. Raises `SignInFailed`."""
+        """Exchange the code for tokens, once. Raises `SignInFailed`."""
         return Grant.ask(
             http,
             self._provider.token_endpoint,
@@ -78,15 +86,16 @@ class CodeRequest:
 
 
 def new_state() -> str:
+    """Make a random `state` for one sign-in."""
     return secrets.token_urlsafe(_BYTES)
 
 
 def same(unverified: str, secret: str) -> bool:
-    """In a time that does not tell how much of it is right."""
+    """Compare in constant time, which does not show how much of `unverified` is right."""
     return hmac.compare_digest(unverified.encode(), secret.encode())
 
 
 def _challenge(verifier: str) -> str:
-    """RFC 7636 §4.2."""
+    """Return the S256 challenge of a verifier (RFC 7636 §4.2)."""
     digest = hashlib.sha256(verifier.encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""The device authorization grant (RFC 8628): the browser may be on another machine."""
+"""`DeviceRequest` makes a device authorization grant (RFC 8628): the browser may be elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from app.cli.sign_in.provider import Provider
 
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
-_DEFAULT_INTERVAL: Final = 5.0  #: seconds between questions where the issuer does not say (§3.2)
+_DEFAULT_INTERVAL: Final = 5.0  #: seconds between polls where the issuer names none (§3.2)
 _SLOW_DOWN_INCREMENT: Final = 5.0  #: seconds more after each `slow_down` (§3.5)
-_MAX_INTERVAL: Final = 60.0  #: seconds; a silent issuer doubles the pause up to here
+_MAX_INTERVAL: Final = 60.0  #: seconds; the limit of the backoff when the issuer does not answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceRequest:
-    """One sign-in: show `user_code` and where to enter it, then `wait`."""
+    """A `DeviceRequest` is one sign-in: `begin`, show its code and URI to the user, `wait`."""
 
     provider: Provider
     client_id: str
@@ -42,7 +42,7 @@ class DeviceRequest:
         scope: str,
         audience: str | None,
     ) -> Self:
-        """§3.1. Raises `SignInFailed`."""
+        """Ask the issuer for a device code (§3.1). Raises `SignInFailed`."""
         endpoint = provider.device_authorization_endpoint
         if endpoint is None:
             raise SignInFailed(f"{provider.issuer} does not offer sign-in by a device code")
@@ -67,7 +67,10 @@ class DeviceRequest:
             raise SignInFailed(f"{endpoint} gave no device code") from error
 
     def wait(self, http: httpx.Client, *, sleep: Callable[[float], None] = time.sleep) -> Grant:
-        """Ask until the user has answered (§3.4, §3.5). Raises `SignInFailed`."""
+        """Poll the token endpoint until the user has answered (§3.4, §3.5).
+
+        Raises `SignInFailed` when the user refuses, or the code expires.
+        """
         end = time.monotonic() + self.expires_in
         pause = self.interval
         while time.monotonic() + pause < end:
@@ -75,7 +78,7 @@ class DeviceRequest:
             try:
                 return self._ask(http)
             except NoAnswer:
-                # §3.5: a silent issuer is asked less often.
+                # §3.5: an issuer that does not answer is polled less often.
                 pause = min(max(pause, 1.0) * 2, max(_MAX_INTERVAL, self.interval))
             except Refused as refusal:
                 if refusal.code == "slow_down":

@@ -1,7 +1,7 @@
-"""Signing in at the embedded issuer as an application would, with the login page filled in.
+"""`user_token` signs in at the embedded issuer as an application, and fills in its login page.
 
-The authorization code flow (RFC 6749 §4.1) with PKCE (RFC 7636). It works only where a user name is
-all that the login page asks for; with a real provider, people sign in with a browser.
+It runs the authorization code flow (RFC 6749 §4.1) with PKCE (RFC 7636), and works only where the
+login page asks for a user name alone; with a real provider, people sign in with a browser.
 """
 
 from html.parser import HTMLParser
@@ -20,18 +20,21 @@ from app.contract.scopes import CREATE_BUILDS, READ_BUILDS, UPDATE_BUILDS
 
 DEFAULT_SCOPE: Final = f"{READ_BUILDS} {CREATE_BUILDS} {UPDATE_BUILDS}"
 
-#: Nothing listens there: the code is read off the redirect, which is not followed.
+#: No server listens there: the code is read off the redirect, which is not followed.
 _REDIRECT_URI: Final = "http://127.0.0.1/callback"
 
 
 def issuer_of(api_url: str) -> str:
-    """The issuer that an API trusts. Raises `SignInFailed`."""
+    """Ask an API for the issuer that it trusts. Raises `SignInFailed`."""
     with calls.client() as http:
         return Resource.ask(http, api_url).issuer
 
 
 def user_token(issuer: str, *, user: str, scope: str, audience: str) -> str:
-    """An access token for `user`. Raises `SignInFailed`."""
+    """Sign in as `user`; return the access token.
+
+    Raises `SignInFailed`, also when a part of `scope` is not granted.
+    """
     with calls.client() as http:
         request = CodeRequest(
             Provider.discover(http, issuer),
@@ -52,7 +55,7 @@ def user_token(issuer: str, *, user: str, scope: str, audience: str) -> str:
 
 
 class _Form(HTMLParser):
-    """The first form of a page: where it goes, and what it holds."""
+    """A `_Form` reads the first form of a page: its action and its fields."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -71,7 +74,10 @@ class _Form(HTMLParser):
 
 
 def _fill_in(http: httpx.Client, page: httpx.Response, user: str) -> httpx.Response:
-    """Send the login page's form with the user's name; returns the redirect."""
+    """Send the login page's form with the user's name; return the redirect.
+
+    Raises `SignInFailed`.
+    """
     form = _Form(page.text) if page.is_success else None
     if form is None or form.action is None or form.wants_password or "username" not in form.fields:
         raise SignInFailed(

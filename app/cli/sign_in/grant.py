@@ -1,4 +1,4 @@
-"""What a token endpoint gives, for a code or for a refresh token."""
+"""A `Grant` is what a token endpoint gives, for a code or for a refresh token."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,27 +8,30 @@ import httpx
 
 from app.cli.sign_in.calls import SignInFailed, ask, ask_json
 
-#: RFC 6750 §2.1; anything else would break the header that it is sent in.
+#: The characters of a token (RFC 6750 §2.1); others would break the header that carries it.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
-    """Tokens of a user."""
+    """A `Grant` holds the tokens of a user."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
-    expires_in: float | None  #: seconds
+    expires_in: float | None  #: seconds; None where the issuer does not say
     scope: str  #: what was granted
 
     @classmethod
     def ask(cls, http: httpx.Client, token_endpoint: str, *, scope: str, **form: str) -> Self:
-        """Send `form` to the token endpoint; `scope` was asked for. Raises `SignInFailed`."""
+        """Send `form` to the token endpoint, and read its response.
+
+        `scope` is what was requested, which the response may leave out. Raises `SignInFailed`.
+        """
         return cls._read(ask_json(http, "POST", token_endpoint, data=form), scope)
 
     @classmethod
     def _read(cls, answer: dict[str, Any], scope: str) -> Self:
-        """RFC 6749 §5.1."""
+        """Read a successful response (RFC 6749 §5.1). Raises `SignInFailed`."""
         token, refresh = answer.get("access_token"), answer.get("refresh_token")
         if not isinstance(token, str) or not is_token(token):
             raise SignInFailed("the issuer gave no access token")
@@ -43,7 +46,7 @@ class Grant:
         )
 
     def lacks(self, scope: str) -> list[str]:
-        """What of `scope` was not granted."""
+        """Return the parts of `scope` that were not granted, sorted."""
         return sorted(set(scope.split()) - set(self.scope.split()))
 
 
@@ -55,7 +58,10 @@ def is_token(text: str) -> bool:
 def refresh(
     http: httpx.Client, token_endpoint: str, *, client_id: str, refresh_token: str, scope: str
 ) -> Grant:
-    """RFC 6749 §6. Raises `Refused`, with `invalid_grant` when it is over, and `NoAnswer`."""
+    """Exchange a refresh token for new tokens (RFC 6749 §6).
+
+    Raises `Refused`, with the code `invalid_grant` when the sign-in has ended, and `NoAnswer`.
+    """
     return Grant.ask(
         http,
         token_endpoint,
@@ -67,7 +73,7 @@ def refresh(
 
 
 def revoke(http: httpx.Client, endpoint: str, *, client_id: str, refresh_token: str) -> None:
-    """RFC 7009 §2.1. Raises `SignInFailed`."""
+    """Revoke a refresh token (RFC 7009 §2.1). Raises `SignInFailed`."""
     form = {
         "token": refresh_token,
         "token_type_hint": "refresh_token",
@@ -79,7 +85,7 @@ def revoke(http: httpx.Client, endpoint: str, *, client_id: str, refresh_token: 
 
 
 def _seconds(value: object) -> float | None:
-    """Some providers write the number as a string."""
+    """Read `expires_in`, which some providers write as a string; None for no positive number."""
     try:
         seconds = float(value) if isinstance(value, str | int | float) else None
     except ValueError:

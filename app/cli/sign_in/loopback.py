@@ -1,4 +1,4 @@
-"""Where the browser comes back to: an HTTP server on loopback, for one answer (RFC 8252 §7.3)."""
+"""`Loopback` takes the redirect of one sign-in on 127.0.0.1 (RFC 8252 §7.3)."""
 
 import base64
 import hashlib
@@ -19,10 +19,10 @@ from app.cli.sign_in.code import same
 HOST: Final = "127.0.0.1"
 PATH: Final = "/callback"
 
-#: Seconds for a request; browsers also open connections on which they say nothing.
-_REQUEST: Final = 10
-#: Seconds for which the browser waits to hear how it ended: the code is being redeemed meanwhile.
-_VERDICT: Final = 30
+#: Seconds for a request; browsers also open connections on which they send none.
+_REQUEST_TIMEOUT: Final = 10
+#: Seconds for which the browser waits for the outcome, while the code is redeemed.
+_OUTCOME_TIMEOUT: Final = 30
 
 _STYLE: Final = (
     ":root{color-scheme:light dark}"
@@ -46,14 +46,19 @@ _HEADERS: Final = {
 
 
 class Loopback:
-    """Listens from its making until its context ends; answers that lack `state` are nobody's."""
+    """A `Loopback` listens from its constructor until its context ends.
+
+    The command's thread calls `wait`, then `show_outcome`. Requests are served in threads of their
+    own, which use `take`, `outcome` and `outcome_shown`. The first request with `state` is the one
+    answer; all others get an error page.
+    """
 
     def __init__(self, port: int, *, state: str) -> None:
-        """`port` 0 is any free one. Raises `SignInFailed` when it is taken."""
+        """Listen on `port`, 0 for any free one. Raises `SignInFailed` when it is in use."""
         self._answers: queue.Queue[dict[str, str]] = queue.Queue()
-        self._first = threading.Lock()  # taken by the answer, and never given back
-        self._verdict: queue.Queue[tuple[str, str]] = queue.Queue(1)
-        self._told = threading.Event()
+        self._first = threading.Lock()  # acquired by the answer, and never released
+        self._outcome: queue.Queue[tuple[str, str]] = queue.Queue(1)
+        self._shown = threading.Event()
         listening = self
 
         class Handler(_Handler):
@@ -87,7 +92,10 @@ class Loopback:
         self._thread.join()
 
     def wait(self, seconds: float) -> Mapping[str, str]:
-        """The parameters of the one answer. Raises `SignInFailed` when none comes in time."""
+        """Wait for the one answer; return its parameters.
+
+        Raises `SignInFailed` when none comes within `seconds`.
+        """
         try:
             return self._answers.get(timeout=seconds)
         except queue.Empty:
@@ -95,13 +103,16 @@ class Loopback:
                 f"nobody signed in for {seconds / 60:.0f} minutes: run the command again"
             ) from None
 
-    def tell(self, title: str, text: str) -> None:
-        """Show the browser, which waits for it, how it ended."""
-        self._verdict.put((title, text))
-        self._told.wait(_REQUEST)
+    def show_outcome(self, title: str, text: str) -> None:
+        """Show the outcome in the browser, which waits for it; call once, after `wait`."""
+        self._outcome.put((title, text))
+        self._shown.wait(_REQUEST_TIMEOUT)
 
     def take(self, target: str) -> tuple[HTTPStatus, str, str] | None:
-        """What to say to a request for `target`: status, title, text; None for the one answer."""
+        """Take a request for `target`; return status, title and text of an error page, or None.
+
+        None is for the one answer, whose page is the `outcome`.
+        """
         url = urlsplit(target)
         if url.path != PATH:
             return HTTPStatus.NOT_FOUND, "Not found", "There is nothing here."
@@ -116,47 +127,49 @@ class Loopback:
         self._answers.put(answer)
         return None
 
-    def verdict(self) -> tuple[str, str]:
+    def outcome(self) -> tuple[str, str]:
+        """Wait for the outcome; return title and text of its page."""
         try:
-            return self._verdict.get(timeout=_VERDICT)
+            return self._outcome.get(timeout=_OUTCOME_TIMEOUT)
         except queue.Empty:
             return "The terminal has the answer", "Go back to it to see how it ended."
 
-    def told(self) -> None:
-        self._told.set()
+    def outcome_shown(self) -> None:
+        """Let `show_outcome` return: the page was sent, or the browser has gone."""
+        self._shown.set()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # HTTPServer would ask the DNS for the address's name, too
+        TCPServer.server_bind(self)  # HTTPServer would also look the address's name up in the DNS
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
     def handle_error(self, *_: Any) -> None:  # noqa: ANN401  the library's own arguments
-        """Nothing: the browser has gone, and the terminal is not the place to show a traceback."""
+        """Ignore the error: the browser has gone, and a traceback would spoil the terminal."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     loopback: Loopback
-    timeout = _REQUEST
+    timeout = _REQUEST_TIMEOUT
     server_version, sys_version = "Baton", ""
 
     def do_GET(self) -> None:
-        # A page of elsewhere whose name leads here (DNS rebinding) has another host.
+        # A page of another site whose name resolves to here (DNS rebinding) sends another Host.
         if self.headers.get("Host") != self.loopback.authority:
-            self._say(HTTPStatus.NOT_FOUND, "Not found", "There is nothing here.")
+            self._send_page(HTTPStatus.NOT_FOUND, "Not found", "There is nothing here.")
             return
-        said = self.loopback.take(self.path)
-        if said is not None:
-            self._say(*said)
+        error = self.loopback.take(self.path)
+        if error is not None:
+            self._send_page(*error)
             return
         try:
-            self._say(HTTPStatus.OK, *self.loopback.verdict())
+            self._send_page(HTTPStatus.OK, *self.loopback.outcome())
         finally:
-            self.loopback.told()
+            self.loopback.outcome_shown()
 
-    def _say(self, status: HTTPStatus, title: str, text: str) -> None:
+    def _send_page(self, status: HTTPStatus, title: str, text: str) -> None:
         page = _PAGE.format(style=_STYLE, title=html.escape(title), text=html.escape(text))
         body = page.encode()
         self.send_response(status)
@@ -167,4 +180,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:  # noqa: ANN401  the library's own arguments
-        """Nothing: the request has the code in it."""
+        """Log nothing: the request's URL has the code in it."""

@@ -1,4 +1,4 @@
-"""Who signs people in for an API, and where: what the two say about themselves."""
+"""`Resource` and `Provider` read what an API and its issuer publish about signing in."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,16 +12,16 @@ from app.contract import paths
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
-    """What an API says about tokens for it (RFC 9728)."""
+    """A `Resource` is what an API says about tokens for it (RFC 9728)."""
 
-    url: str  #: its own name for itself
+    url: str  #: the API's own identifier, to be compared with the URL that was asked (§3.3)
     issuer: str
     client_id: str | None  #: of the terminal's client at the issuer
     audience: str | None
 
     @classmethod
     def ask(cls, http: httpx.Client, api_url: str) -> Self:
-        """Raises `SignInFailed`."""
+        """Fetch the API's metadata. Raises `SignInFailed`."""
         found = ask_json(http, "GET", api_url.rstrip("/") + paths.PROTECTED_RESOURCE)
         servers = found.get("authorization_servers")
         issuer = servers[0] if isinstance(servers, list) and servers else None
@@ -37,18 +37,21 @@ class Resource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provider:
-    """An issuer and its endpoints; those that it does not have are None."""
+    """A `Provider` is an issuer and its endpoints; those that it does not have are None."""
 
     issuer: str
     authorization_endpoint: str | None
     token_endpoint: str
     device_authorization_endpoint: str | None
     revocation_endpoint: str | None
-    names_itself: bool  #: whether its authorization answers carry `iss` (RFC 9207 §3)
+    names_itself: bool  #: whether its authorization responses carry `iss` (RFC 9207 §3)
 
     @classmethod
     def discover(cls, http: httpx.Client, issuer: str) -> Self:
-        """By OpenID Connect Discovery 1.0 §4. Raises `SignInFailed`."""
+        """Fetch the issuer's metadata (OpenID Connect Discovery 1.0 §4).
+
+        Raises `SignInFailed`, also when it names another issuer, or an endpoint in the clear.
+        """
         checked(issuer, "the issuer")
         found = ask_json(http, "GET", issuer.rstrip("/") + "/.well-known/openid-configuration")
         if found.get("issuer") != issuer:

@@ -1,4 +1,4 @@
-"""Where the tokens of `baton login` are saved: one file for each API, for nobody else to read."""
+"""`SavedSignIns` keeps the tokens of `baton login`: one file for each API, for its owner alone."""
 
 import fcntl
 import os
@@ -16,11 +16,11 @@ from app.cli.atomic_write import OWNER, write_atomically
 from app.client import ClientError
 
 _FOLDER_MODE: Final = 0o700
-_OTHERS: Final = 0o077
+_OTHERS: Final = 0o077  #: the rights of group and others
 
-#: Seconds to wait for another command, which may wait for an issuer; and between looks.
+#: Seconds to wait for the lock; its holder may be waiting for an issuer.
 _LOCK_TIMEOUT: Final = 30.0
-_LOCK_POLL_INTERVAL: Final = 0.02
+_LOCK_POLL_INTERVAL: Final = 0.02  #: seconds
 
 
 class SavingFailed(ClientError):
@@ -28,7 +28,7 @@ class SavingFailed(ClientError):
 
 
 class SavedSignIn(BaseModel):
-    """What a sign-in gave, and what it takes to renew it."""
+    """A `SavedSignIn` is what a sign-in gave, and what renewing it needs."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -39,29 +39,36 @@ class SavedSignIn(BaseModel):
     scope: str
     access_token: str = Field(repr=False)
     refresh_token: str | None = Field(default=None, repr=False)
-    renew_at: float | None = None  #: seconds since 1970; None: when the API refuses it
-    expires_at: float | None = None
+    renew_at: float | None = None  #: seconds since 1970; None: when the API refuses the token
+    expires_at: float | None = None  #: seconds since 1970; None: unknown
 
 
 class SavedSignIns:
-    """Safe to use from several threads and processes at once."""
+    """A `SavedSignIns` reads and writes the files below one directory.
+
+    Safe to use from several threads and processes at once; hold `locked` from a `read` to the
+    `write` that depends on it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @classmethod
     def of_user(cls, environ: Mapping[str, str]) -> Self:
-        """`BATON_CONFIG_DIR`, else `baton` in the user's own (XDG Base Directory)."""
+        """Use `BATON_CONFIG_DIR`, else `baton` in the user's own directory (XDG Base Directory)."""
         own = environ.get("BATON_CONFIG_DIR")
         if own:
             return cls(Path(own) / "tokens")
-        # The specification: a path that is not absolute is to be ignored.
+        # XDG Base Directory: a path that is not absolute is to be ignored.
         xdg = environ.get("XDG_CONFIG_HOME", "")
         config = Path(xdg) if xdg.startswith("/") else Path("~/.config").expanduser()
         return cls(config / "baton" / "tokens")
 
     def read(self, api_url: str) -> SavedSignIn | None:
-        """What is saved for exactly this API. Raises `SavingFailed`."""
+        """Return what is saved for exactly this API, None for nothing.
+
+        Raises `SavingFailed`, also when others may read or write the file or its directory.
+        """
         path = self._path(api_url)
         try:
             if not self._folder.is_dir():
@@ -79,13 +86,13 @@ class SavedSignIns:
         return saved if saved.api == named(api_url) else None
 
     def all(self) -> list[SavedSignIn]:
-        """Everything that is saved. Raises `SavingFailed`."""
+        """Return all that is saved. Raises `SavingFailed`."""
         paths = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
         found = [self.read(unquote(path.stem)) for path in paths]
         return [saved for saved in found if saved is not None]
 
     def write(self, saved: SavedSignIn) -> None:
-        """Raises `SavingFailed`."""
+        """Save a sign-in in place of its API's last one. Raises `SavingFailed`."""
         path = self._path(saved.api)
         try:
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
@@ -95,7 +102,7 @@ class SavedSignIns:
             raise SavingFailed(f"cannot keep tokens in {path}: {error.strerror}") from error
 
     def forget(self, api_url: str) -> None:
-        """Raises `SavingFailed`."""
+        """Delete what is saved for this API; safe to call twice. Raises `SavingFailed`."""
         path = self._path(api_url)
         try:
             path.unlink(missing_ok=True)
@@ -104,7 +111,10 @@ class SavedSignIns:
 
     @contextmanager
     def locked(self, api_url: str) -> Iterator[None]:
-        """Nobody else changes what is saved for this API meanwhile. Raises `SavingFailed`."""
+        """Keep other threads and processes out of what is saved for this API.
+
+        Raises `SavingFailed` when another command holds the lock for 30 s.
+        """
         path = self._path(api_url).with_suffix(".lock")
         try:
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
@@ -125,12 +135,15 @@ class SavedSignIns:
 
 
 def named(api_url: str) -> str:
-    """The URL as a client uses it: `https://a` and `https://a/` are the same API."""
+    """Normalize an API's URL: `https://a` and `https://a/` are the same API."""
     return api_url.rstrip("/")
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    """A lock of the descriptor, not of the process: threads keep each other out, too."""
+    """Lock the descriptor, not the process, so that threads keep each other out, too.
+
+    Raises `SavingFailed` after `_LOCK_TIMEOUT`.
+    """
     end = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
