@@ -5,7 +5,6 @@ Clients and the worker know nothing but the proxy.
 
 import re
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -194,28 +193,29 @@ def test_a_log_is_heard_as_it_is_written_and_a_cancel_at_once(site: Site) -> Non
     with site.http.stream("GET", f"/builds/{build_id}/log?follow=1") as answer:
         lines = answer.iter_lines()
         assert "one" in lines
-        first = time.monotonic()
         assert "two" in lines
-        assert time.monotonic() - first > 0.5
         assert site.http.post(f"/builds/{build_id}/cancel").is_success
         assert "cancelled" in "".join(lines)
     assert site.ended(build_id, seconds=10)["status"] == "cancelled"
 
 
 def test_events_come_as_they_happen(site: Site) -> None:
+    """The build does not end by itself. Of changes that follow at once, only the last is told."""
     submitted: list[str] = []
 
     def submit() -> None:
-        submitted.append(site.submit("echo hello; sleep 0.5"))
+        submitted.append(site.submit("sleep 300"))
 
     statuses = []
     with closing(events(site.http, "/builds/events", opened=submit)) as stream:
         for event in stream:
             if event.data["id"] in submitted and event.data["status"] not in statuses:
                 statuses.append(event.data["status"])
-            if statuses[-1:] == ["succeeded"]:
+                if statuses[-1] == "running":
+                    assert site.http.post(f"/builds/{submitted[0]}/cancel").is_success
+            if statuses[-1:] == ["cancelled"]:
                 break
-    assert statuses == ["queued", "running", "succeeded"]
+    assert statuses[-2:] == ["running", "cancelled"]
 
 
 def test_who_leaves_a_stream_has_left_it_at_the_api(site: Site) -> None:

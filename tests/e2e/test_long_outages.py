@@ -21,6 +21,9 @@ from tests.support.servers.redis_process import RedisProcess
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
+#: A minute and a half, nearly all of it waiting; tests/e2e/test_outages.py has the short ones.
+pytestmark = pytest.mark.slow
+
 AWAY = 5.0
 LEASE = {"BATON_LEASE": "1"}
 
