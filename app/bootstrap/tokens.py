@@ -16,11 +16,7 @@ from app.contract import scopes
 from app.contract.sealing import Seal
 from app.contract.status import Reason
 from app.errors import SettingsError
-from app.minting import (
-    MintError,
-    MintRequest,
-    TokenMinter,
-)
+from app.minting import MintError, MintRequest, TokenMinter
 from app.tokens.errors import KeyFileError
 from app.tokens.exchanged import ExchangedTokens
 from app.tokens.jwks import JwksCache
@@ -59,9 +55,8 @@ class Tokens:
     minter: TokenMinter
     keys: JwksCache
     published: Mapping[str, Any]  #: the JWK Set of the `local` minter, else without keys
-    exchanged: ExchangedTokens | None = (
-        None  #: verifies build tokens that were exchanged for users'
-    )
+    #: Verifies build tokens that were exchanged for users'.
+    exchanged: ExchangedTokens | None = None
     exchange: PrefetchFor | None = None  #: obtains those tokens, for one user
 
 

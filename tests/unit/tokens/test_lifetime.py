@@ -86,7 +86,7 @@ def test_redelivery_after_the_longest_build_is_after_every_build(
 
 
 @given(TIMINGS, TIMEOUTS)
-def test_the_watch_ends_no_build_whose_worker_may_still_report(
+def test_the_reaper_ends_no_build_whose_worker_may_still_report(
     timing: Timing, timeout: int
 ) -> None:
     of_attempt = timers(timing, timeout)
